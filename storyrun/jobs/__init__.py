@@ -1,0 +1,213 @@
+"""From a storyboard to jobs: scenes over the axes they mention, takes, prompts, fingerprints. Only reads files.
+
+The plot: for each scene its mode and card, the defaults that apply, the axes it mentions (`scenes`); for each variant
+its texts rendered (`rendering`); for each clip one `Job` (`clips`). What is wrong is collected and told in one pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from storyrun import checks
+from storyrun.jobs import scenes
+from storyrun.jobs.clips import Clips
+from storyrun.jobs.desk import Desk
+from storyrun.jobs.form import as_dict, exact, fingerprint, from_dict, number
+from storyrun.jobs.rendering import Scope, Unrendered
+from storyrun.prompts import TemplateFault
+from storyrun.records import Plan, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from storyrun.jobs.scenes import Effective
+    from storyrun.records import Job, Mode, ModelCard, Problem, Storyboard
+    from storyrun.yamlfile import Document
+
+__all__ = ["CODES", "as_dict", "exact", "fingerprint", "from_dict", "number", "plan"]
+
+CODES = {
+    "SR301": "an unknown model, or none where one is needed",
+    "SR302": "a model that cannot do what the scene needs",
+    "SR310": "a setting that the model cannot take in this mode",
+    "SR320": "seconds that the model does not make",
+    "SR321": "a resolution that the model does not make",
+    "SR322": "a ratio that the model does not make",
+    "SR323": "a prompt that the model does not take",
+    "SR324": "a negative prompt that the model does not take",
+    "SR325": "a seed out of range",
+    "SR326": "sound that the model does not take",
+    "SR327": "references that the model does not take",
+    "SR328": "a frame that the model does not take",
+    "SR329": "something else that the model does not take",
+    "SR330": "an audio file under shots that the model makes one by one",
+    "SR331": "an empty prompt",
+    "SR340": "a model that nobody has confirmed (warning)",
+    "SR341": "a combination that has no effect (warning)",
+}
+
+
+def plan(
+    storyboard: Storyboard,
+    document: Document,
+    *,
+    provider: str,
+    label: str,
+    model: str | None,
+    currency: str | None,
+    drawing_revision: int | None,
+    whole: bool = True,
+) -> tuple[Plan, tuple[Problem, ...]]:
+    """Every job of a storyboard for one provider, and every problem on the way to them.
+
+    `provider` decides the model cards; `label` is its name in fingerprints and ledger (they differ when a loopback
+    base URL rehearses it). `model` beats what the plan says. `currency` is the one the provider bills in, where its
+    cards have several. `drawing_revision` is the animatic's, None for the others. `whole` is False when parts of the
+    plan could not be read, so that nothing is concluded from what is absent.
+    """
+    desk = Desk(
+        storyboard, document, provider=provider, label=label, currency=currency, drawing_revision=drawing_revision
+    )
+    return _Planner(desk, model).run(whole=whole)
+
+
+class _Planner:
+    """Goes through the scenes of one storyboard."""
+
+    def __init__(self, desk: Desk, model: str | None) -> None:
+        self.desk = desk
+        self.storyboard = desk.storyboard
+        self.found = desk.found
+        self.templates = desk.templates
+        self.model = model
+        self.left_out: dict[tuple[str, str], list[str]] = {}
+
+    def run(self, *, whole: bool) -> tuple[Plan, tuple[Problem, ...]]:
+        """The plan and its problems, sorted."""
+        document = self.desk.document
+        problems = [problem for check in checks.STORYBOARD_CHECKS for problem in check(self.storyboard, document)]
+        self.references()
+        mentioned: set[str] = set()
+        jobs: list[Job] = []
+        for scene in self.storyboard.scenes:
+            made, axes = self.scene(self.with_model(scenes.effective(self.storyboard, scene)))
+            mentioned |= axes
+            jobs += made
+            if len(jobs) > checks.MAX_CLIPS:
+                sentence = f"the plan makes more than {checks.MAX_CLIPS} clips"
+                self.found.add(scene.where, "SR212", sentence, "split it, or exclude combinations")
+                break
+        self.unused_vars()
+        if whole and not problems and not self.found.errors:
+            self.unmentioned(mentioned)
+        problems += self.found.problems()
+        problems += [problem for check in checks.JOB_CHECKS for problem in check(jobs, self.storyboard, document)]
+        made_plan = Plan(self.storyboard, self.desk.label, tuple(jobs), self.desk.cards, tuple(self.notes()))
+        return made_plan, tuple(sorted(problems, key=lambda problem: problem.order))
+
+    def with_model(self, view: Effective) -> Effective:
+        """`--model` beats the scene's model."""
+        if self.model is None:
+            return view
+        return replace(view, settings={**view.settings, "model": Text(self.model, ())})
+
+    def notes(self) -> Iterable[str]:
+        """One note for each default that was left out, with the scenes it was left out of."""
+        for (key, why), ids in self.left_out.items():
+            more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+            yield f"default {key} left out of {', '.join(ids[:3])}{more}: {why} takes none"
+
+    # ── what stands beside the scenes ────────────────────────────────────────────────────────────────────────────────
+
+    def references(self) -> None:
+        """Named files exist and are what they claim, used or not."""
+        for reference in self.storyboard.references.values():
+            voice = [reference.voice] if reference.voice else []
+            for kind, texts in (("image", reference.images), ("video", reference.videos), ("audio", voice)):
+                for text in texts:
+                    if not text.templated:
+                        self.desk.source(text, text.value, kind, "")  # type: ignore[arg-type]
+
+    def unused_vars(self) -> None:
+        """Vars that no scene uses are judged too."""
+        if self.storyboard.scenes:
+            view = scenes.Effective(self.storyboard.scenes[0], {}, frozenset(), (), dict(self.storyboard.vars))
+            scenes.check_names(self.storyboard.vars.values(), self.storyboard, view, self.templates, self.found)
+
+    def unmentioned(self, mentioned: set[str]) -> None:
+        """An axis that nobody mentions would silently make no difference."""
+        for axis in self.storyboard.matrix:
+            if axis.name not in mentioned:
+                hint = f"write {{{{ {axis.name} }}}} where it makes a difference, or remove the axis"
+                self.found.add(axis.where, "SR202", f"no scene mentions axis {axis.name}", hint, key=True)
+
+    # ── one scene ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def scene(self, view: Effective) -> tuple[list[Job], frozenset[str]]:
+        """The jobs of a scene, and the axes it mentions (also when a problem leaves it without jobs)."""
+        template = scenes.template_text(view, self.templates)
+        full = self.reach(view, template)
+        good = self.template_named(view)
+        good = scenes.check_names(full.texts, self.storyboard, view, self.templates, self.found) and good
+        if not good:
+            return [], full.axes
+        mode = scenes.mode_of(bool(view.references or full.names or full.templated_name), view.settings)
+        possible = self.possible_cards(view, mode)
+        if not possible:
+            return [], full.axes
+        view, dropped = scenes.without_untaken_defaults(view, mode, possible)
+        for key in dropped:
+            why = "a scene of shots" if key == "seconds" else f"{scenes.MODE_WORDS[mode]} of {possible[0].model}"
+            self.left_out.setdefault((key, why), []).append(view.scene.id)
+        axes = self.reach(view, template).axes
+        variants = scenes.variants(self.storyboard, axes)
+        if not variants and all(axis.values for axis in self.storyboard.matrix):
+            self.found.add((*view.scene.where, "id"), "SR208", f"every variant of {view.scene.id} is excluded")
+        jobs: list[Job] = []
+        for variant in variants:
+            scope = Scope(view, variant, self.templates, self.found, self.desk.judged)
+            try:
+                labels = {axis: value.label for axis, value in variant.items()}
+                jobs += Clips(self.desk, view, scope, template).jobs(labels)
+            except Unrendered:
+                continue
+        return jobs, axes
+
+    def reach(self, view: Effective, template: Text | None) -> scenes.Reach:
+        """Everything that the scene's texts and its template file lead to."""
+        start = [*view.texts(), *([template] if template else [])]
+        return scenes.reach(start, self.storyboard, view.vars, self.templates)
+
+    def template_named(self, view: Effective) -> bool:
+        """Whether the scene's template is there."""
+        named = view.settings.get("template")
+        if named is None:
+            return True
+        if named.templated:
+            self.found.add(named.where, "SR234", "`template` names a file; it cannot be a template itself")
+            return False
+        try:
+            self.templates.file(named.value)
+        except TemplateFault as fault:
+            self.found.add(named.where, fault.code, fault.sentence, fault.hint)
+            return False
+        return True
+
+    def possible_cards(self, view: Effective, mode: Mode) -> list[ModelCard]:
+        """The cards that the scene's model can mean: one, or one for each variant where the model is a template."""
+        wanted = view.settings.get("model")
+        if wanted is None or not wanted.templated:
+            card = self.desk.card(wanted, None if wanted is None else wanted.value, mode, view, "")
+            return [card] if card else []
+        axes = scenes.reach([wanted], self.storyboard, view.vars, self.templates).axes
+        found: list[ModelCard] = []
+        for variant in scenes.variants(self.storyboard, axes):
+            scope = Scope(view, variant, self.templates, self.found, self.desk.judged)
+            try:
+                card = self.desk.card(wanted, scope.text(wanted), mode, view, scope.label)
+            except Unrendered:
+                continue
+            if card and card not in found:
+                found.append(card)
+        return found
