@@ -1,0 +1,29 @@
+"""The aiohttp edge: one client that has the key and follows nothing, one that has no key and fetches clips.
+
+What aiohttp raises is translated here, once, by what is known to have left this machine:
+
+    creates      refused, no such host, connect timeout, TLS        NotSent      nothing left
+                 everything else that is not an answer              LostAnswer   it may have been bought
+    questions    anything that is not an answer                     MissedPoll   ask again
+    downloads    403, 404, 410                                      NotFound     a fresh URL is needed
+                 anything else                                      FetchFailed  the clip is as bought as before
+
+Neither client repeats a request, reads the environment, or sends cookies.
+"""
+
+from __future__ import annotations
+
+from storyrun.http.api import ApiClient
+from storyrun.http.downloads import DownloadClient
+from storyrun.http.words import Secret, as_json, base_url, is_loopback, retry_after, without_secrets
+
+__all__ = [
+    "ApiClient",
+    "DownloadClient",
+    "Secret",
+    "as_json",
+    "base_url",
+    "is_loopback",
+    "retry_after",
+    "without_secrets",
+]
