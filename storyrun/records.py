@@ -8,12 +8,14 @@ Times are exact: seconds as `Fraction`, frames as `int`. Money is `Decimal` with
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from storyrun.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +35,7 @@ Severity = Literal["error", "warning", "note"]
 # ── problems ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@record
 class Mark:
     """A place in a text file. Line and column count from 1, columns in characters."""
 
@@ -41,7 +43,7 @@ class Mark:
     column: int
 
 
-@dataclass(frozen=True)
+@record
 class Problem:
     """Something wrong in a storyboard: what, where, and what to write instead."""
 
@@ -63,7 +65,7 @@ class Problem:
 # ── the storyboard as written ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@record
 class Text:
     """A scalar as it was typed. It may hold Jinja; it is judged after rendering."""
 
@@ -76,7 +78,7 @@ class Text:
         return "{{" in self.value or "{%" in self.value or "{#" in self.value
 
 
-@dataclass(frozen=True)
+@record
 class Line:
     """One line of dialogue. `speaker` is None when the author named none."""
 
@@ -84,7 +86,7 @@ class Line:
     text: Text
 
 
-@dataclass(frozen=True)
+@record
 class Shot:
     """One uninterrupted view inside a scene. `fields`: seconds, framing, camera, action, sound."""
 
@@ -93,7 +95,7 @@ class Shot:
     dialogue: tuple[Line, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Scene:
     """One entry under `scenes`.
 
@@ -109,7 +111,7 @@ class Scene:
     shots: tuple[Shot, ...]
 
 
-@dataclass(frozen=True)
+@record
 class AxisValue:
     """One value of an axis. `label` is the text or the row's id; `columns` is None for a text."""
 
@@ -117,7 +119,7 @@ class AxisValue:
     columns: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Axis:
     """One line of `matrix`."""
 
@@ -126,7 +128,7 @@ class Axis:
     values: tuple[AxisValue, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Reference:
     """A named reference: paths beside the plan, or https URLs."""
 
@@ -137,7 +139,7 @@ class Reference:
     voice: Text | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Money:
     """An amount in one currency. `exact` is False when it is an upper bound (written with `~`)."""
 
@@ -146,7 +148,7 @@ class Money:
     exact: bool = True
 
 
-@dataclass(frozen=True)
+@record
 class Price:
     """Price of one second of one resolution. `audio` is None when sound makes no difference."""
 
@@ -158,7 +160,7 @@ class Price:
     as_of: str
 
 
-@dataclass(frozen=True)
+@record
 class Storyboard:
     """One plan file, read and of the right shape, not yet rendered.
 
@@ -185,7 +187,7 @@ class Storyboard:
 # ── model cards ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@record
 class ModelCard:
     """What one model on one provider accepts and costs. `schema` is the whole card as read."""
 
@@ -222,7 +224,7 @@ class ModelCard:
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@record
 class MediaSource:
     """A file or URL that goes along with a job.
 
@@ -238,7 +240,7 @@ class MediaSource:
     pixels: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
+@record
 class BoundReference:
     """A reference as one job carries it. `word` is what the prompt calls it: `character1`, `Image 1 and Image 2`."""
 
@@ -248,7 +250,7 @@ class BoundReference:
     word: str
 
 
-@dataclass(frozen=True)
+@record
 class ShotWindow:
     """A shot of a job, rendered: when it starts and ends inside the clip (seconds), and its texts.
 
@@ -265,7 +267,7 @@ class ShotWindow:
     sound: str
 
 
-@dataclass(frozen=True)
+@record
 class Job:
     """The complete, provider-neutral order of one clip: scene x variant x take.
 
@@ -321,7 +323,7 @@ class Job:
         return round(self.length * self.frame_rate)
 
 
-@dataclass(frozen=True)
+@record
 class Plan:
     """A storyboard with its jobs for one provider, in storyboard order."""
 
@@ -351,7 +353,7 @@ class ErrorClass(StrEnum):
     """The clip that arrived is not a whole video."""
 
 
-@dataclass(frozen=True)
+@record
 class Failure:
     """Why an attempt did not become a clip. `kind` may be absent when a provider gives no reason."""
 
@@ -361,7 +363,7 @@ class Failure:
     request_id: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Task:
     """What a poll or a fetch needs to know of an accepted attempt, rebuilt from its ledger row alone."""
 
@@ -374,7 +376,7 @@ class Task:
     """The plan's folder, where the paths in the job start."""
 
 
-@dataclass(frozen=True)
+@record
 class Answer:
     """What came back from a create, before anyone reads it: HTTP status (0 where there is none) and bounded body."""
 
@@ -384,7 +386,7 @@ class Answer:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Accepted:
     """A create that was taken, by the provider's task id."""
 
@@ -392,7 +394,7 @@ class Accepted:
     request_id: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class TaskStatus:
     """What the provider says of a task now. `raw` is its own word.
 
@@ -409,7 +411,7 @@ class TaskStatus:
     poll_after: float | None = None
 
 
-@dataclass(frozen=True)
+@record
 class MediaInfo:
     """What a video file really is: counted, not believed. `duration` in seconds is frames / fps of the video stream."""
 
@@ -441,7 +443,7 @@ class State(StrEnum):
     SUPERSEDED = "superseded"
 
 
-@dataclass(frozen=True)
+@record
 class Attempt:
     """One row of the ledger: one try to buy a job, by the plan that ordered it.
 
@@ -484,7 +486,7 @@ class Attempt:
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@record
 class ClipEvent:
     """Something happened to a clip during a run. Observers (the bars, a log) get these and can break nothing."""
 

@@ -1,0 +1,70 @@
+"""Files that are whole or not there, whatever dies and whenever. The rest of the program puts names to them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def reason(error: OSError) -> str:
+    """What the system says, and of which file, for a sentence: `No space left on device (outputs/spot)`."""
+    return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the bytes of a file would survive a power cut."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder would survive a power cut. Windows has no such thing."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Make a file that was not there, down to the disk. `mode` is narrowed by the umask.
+
+    Raises FileExistsError. A file that could not be written whole is removed.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def move_without_overwriting(part: Path, final: Path) -> None:
+    """Give a whole file its final name in the same folder, and see that the name stays.
+
+    Raises FileExistsError when the name is taken. The name comes to life by `link`, which never overwrites; a death
+    before the old name is gone leaves both names on one file. Where the file system has no links, the name is looked
+    for first: only one run works in a folder, so that nobody but a stranger can come between.
+    """
+    try:
+        os.link(part, final)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:
+        if os.path.lexists(final):
+            raise FileExistsError(f"{final} is already there") from None
+        part.rename(final)
+    else:
+        part.unlink()
+    sync_folder(final.parent)
