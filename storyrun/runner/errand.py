@@ -1,0 +1,212 @@
+"""What one run works with: passed along instead of a dozen arguments. It also speaks to the observer, safely."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from storyrun import retry
+from storyrun.errors import InUseError
+from storyrun.folder import Outputs
+from storyrun.records import ClipEvent, Failure, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from storyrun.clock import Clock
+    from storyrun.errors import ProviderError
+    from storyrun.folder import RunFolder
+    from storyrun.ledger import Ledger
+    from storyrun.providers.base import Provider
+    from storyrun.records import Attempt, Money, Plan, TaskStatus
+    from storyrun.runner.door import Door
+
+POLL_GAP = (10.0, 15.0)
+"""Seconds between two questions about one task, where the provider names none: what the guides advise."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a run goes about it.
+
+    `concurrency`: tasks at the provider at once. `poll_interval`: seconds between two questions about one task (None:
+    the provider's own). `deadline`: seconds that this run waits for any one clip (None: as long as it takes); what is
+    late stays open. `retries`: how often a clip that failed is ordered again at once. `retry_refused`: order again
+    what was refused for its content or parameters. `fail_fast`: order nothing more after the first failure.
+    """
+
+    concurrency: int
+    poll_interval: float | None = None
+    deadline: float | None = None
+    retries: int = 0
+    retry_refused: bool = False
+    fail_fast: bool = False
+    budget: Money | None = None
+    run_ceiling: Money | None = None
+    creates_in_flight: int = 4
+
+
+class StopSignal:
+    """The first Ctrl-C: set `drain`, and the run orders and asks nothing more, waits for its creates, and returns."""
+
+    def __init__(self) -> None:
+        self.drain = asyncio.Event()
+
+
+@dataclass
+class Errand:
+    """One run, and everything it works with."""
+
+    plan: Plan
+    provider: Provider
+    ledger: Ledger
+    folder: RunFolder
+    run_id: str
+    plan_path: str
+    plan_folder: Path
+    policy: Policy
+    clock: Clock
+    jitter: Callable[[], float]
+    observe: Callable[[ClipEvent], None] | None
+    stop: StopSignal
+    door: Door
+    notes: list[str] = field(default_factory=list)
+    """What nobody could be told while it happened."""
+    bugs: list[Exception] = field(default_factory=list)
+    """What should never happen and hit one clip only: raised when the others are through."""
+    over_budget: str = ""
+    """Why something was not ordered though the door was open."""
+    names: dict[str, str] = field(default_factory=dict)
+    """The clip to speak of, by attempt id, where another clip than the attempt's own waits for it."""
+    locks: ExitStack = field(default_factory=ExitStack)
+    """Locks of other plans whose open clips this run looks after."""
+    _held: dict[str, RunFolder] = field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        """The plan's name in the ledger."""
+        return self.plan.storyboard.path.stem
+
+    @property
+    def namespace(self) -> str:
+        """The provider's name in the ledger (with its host when rehearsed)."""
+        return self.plan.provider
+
+    def mine(self, attempt: Attempt) -> bool:
+        """Whether this plan ordered it. Another plan's rows are touched only under that plan's lock."""
+        return attempt.plan == self.stem
+
+    # ── places ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def home(self, attempt: Attempt) -> RunFolder:
+        """The folder in which an attempt's own file lies: that of the plan that ordered it."""
+        if self.mine(attempt):
+            return self.folder
+        return self._held.get(attempt.plan) or self._outputs.run_folder(attempt.plan, self.namespace)
+
+    def holds(self, attempt: Attempt) -> bool:
+        """Whether this run may look after an attempt: its own, or that of a plan which no live run is working on.
+
+        Takes that plan's lock until the end of this run.
+        """
+        if self.mine(attempt) or attempt.plan in self._held:
+            return True
+        folder = self._outputs.run_folder(attempt.plan, self.namespace)
+        try:
+            folder.prepare()
+            self.locks.enter_context(folder.hold())
+        except InUseError:
+            return False
+        self._held[attempt.plan] = folder
+        return True
+
+    def task(self, attempt: Attempt) -> Task:
+        """What the provider needs to know of an attempt."""
+        folder = self.plan_folder
+        if attempt.plan_path and not self.mine(attempt):
+            folder = (self._outputs.root / attempt.plan_path).parent
+        return Task(attempt.id, attempt.task_id or "", attempt.model, attempt.job, folder)
+
+    @property
+    def _outputs(self) -> Outputs:
+        return Outputs(self.folder.path.parent.parent)
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def gap(self, status: TaskStatus | None = None) -> float:
+        """Seconds until the next question about a task: spread, so that many tasks do not ask at once."""
+        if (interval := self.policy.poll_interval) is not None:
+            low, high = 0.9 * interval, 1.1 * interval
+        else:
+            low, high = getattr(self.provider, "poll_gap", POLL_GAP if self.provider.paid else (0.0, 0.0))
+        gap = low + (high - low) * self.jitter()
+        if status is not None and status.poll_after is not None:
+            gap = max(gap, retry.bounded(status.poll_after))
+        return gap
+
+    async def wait(self, seconds: float, begun: float) -> bool:
+        """Wait, but not past the deadline of a clip that has been waited for since `begun`. False: it has passed."""
+        if self.policy.deadline is None:
+            await self.clock.sleep(seconds)
+            return True
+        left = begun + self.policy.deadline - self.clock.monotonic()
+        if left <= 0:
+            return False
+        await self.clock.sleep(min(seconds, left))
+        return True
+
+    def late(self, begun: float) -> bool:
+        """Whether the deadline of a clip that has been waited for since `begun` has passed."""
+        return self.policy.deadline is not None and self.clock.monotonic() - begun >= self.policy.deadline
+
+    def kept(self, attempt: Attempt) -> bool:
+        """Whether the provider may still have the clip, by the keeping time on the model's card."""
+        card = self.plan.cards.get(attempt.model) or getattr(self.provider, "cards", {}).get(attempt.model)
+        if card is None or card.keeps_hours is None:
+            return True
+        since = moment(attempt.finished_at or attempt.changed_at)
+        return self.clock.now() < since + timedelta(hours=card.keeps_hours)
+
+    # ── talk ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def say(self, kind: Any, attempt: Attempt | None = None, sentence: str = "", *, clip: str = "") -> None:
+        """Tell the observer. One that raises is told nothing more, and the run goes on."""
+        if attempt is not None and not clip:
+            clip = self.names.get(attempt.id, attempt.clip)
+        event = ClipEvent(clip, kind, sentence, attempt)
+        try:
+            if self.observe is not None:
+                self.observe(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the money path
+            self.observe = None
+            self.notes.append(f"the progress display failed ({type(error).__name__}: {error}); the run went on without")
+
+    def failed(self, attempt: Attempt, sentence: str) -> Attempt:
+        """Tell of a clip that failed for good, and order nothing more if that is what the user wants."""
+        self.say("failed", attempt, sentence)
+        if self.policy.fail_fast:
+            self.door.close("a clip failed, and --fail-fast was given", fault=False)
+        return attempt
+
+    def stumbled(self, bug: Exception, attempt: Attempt | None = None, *, clip: str = "") -> None:
+        """Keep a bug of ours that hit one clip, so that the others can go on."""
+        self.bugs.append(bug)
+        self.say("open", attempt, f"a bug in storyrun: {type(bug).__name__}: {bug}", clip=clip)
+
+
+def moment(stored: str) -> datetime:
+    """A time as the ledger holds it."""
+    at = datetime.fromisoformat(stored)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def reason(said: Failure | ProviderError | None, otherwise: str) -> str:
+    """What a failure or an error says, in one line, with the provider's own code."""
+    if said is None:
+        return otherwise
+    message = said.message if isinstance(said, Failure) else str(said)
+    return (message or otherwise) + (f" ({said.code})" if said.code else "")
