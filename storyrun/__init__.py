@@ -1,9 +1,9 @@
 """storyrun turns a storyboard into finished video clips, and buys no clip twice.
 
     >>> import storyrun
-    >>> board = storyrun.load(path)      # YAML -> Storyboard
-    >>> plan = storyrun.plan(board)      # Storyboard -> Plan: jobs, rendered and checked
-    >>> outcome = storyrun.run(plan)     # Plan -> clips and a manifest
+    >>> board = storyrun.load("plan.yaml")        # what was written, as records
+    >>> plan = storyrun.plan("plan.yaml")         # its jobs, rendered and checked
+    >>> manifest = storyrun.run("plan.yaml")      # its clips made, as `storyrun plan.yaml` makes them
 
 Nothing is loaded before it is asked for: `import storyrun` costs next to nothing.
 """
@@ -17,19 +17,14 @@ __version__ = "0.1.0"
 
 __all__ = ["__version__", "load", "plan", "run"]
 
-_HOME = {
-    "load": ("storyrun.storyboard", "load"),
-    "plan": ("storyrun.jobs", "plan"),
-    "run": ("storyrun.cli", "run_plan"),
-}
-"""Where each public function lives: module and name."""
+_API = ("load", "plan", "run")
+"""The public functions; they live in `storyrun.cli.api`."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _API:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOME[name]
-    return getattr(import_module(module), attribute)
+    return getattr(import_module("storyrun.cli.api"), name)
 
 
 def __dir__() -> list[str]:

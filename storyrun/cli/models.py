@@ -1,10 +1,14 @@
-"""What `storyrun models` prints: the cards as a table, one card in full, and both as JSON. Pure."""
+"""`storyrun models [NAME]`: the cards as a table, one card in full, and both as JSON."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from storyrun import cards
+import click
+
+from storyrun import cards, nearest
+from storyrun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +30,29 @@ MODES = 12
 """Characters of the column of modes; longer ones go on below."""
 
 WORDS = {"character": "character1, character2", "numbered": "Image 1, Video 1", "name": "their names"}
+
+
+@click.command("models")
+@click.argument("name", required=False)
+@click.option("--provider", type=click.Choice(cards.PROVIDERS), help="Only this provider's.")
+@click.option("--json", "wants_json", is_flag=True, help="The result as JSON on stdout.")
+def command(name: str | None, provider: str | None, wants_json: bool) -> int:
+    """List the models with what they make and cost; with NAME (an id or a family), everything known about it."""
+    shown = [card for each in ([provider] if provider else cards.PROVIDERS) for card in cards.load(each).values()]
+    if name is not None:
+        known = list(dict.fromkeys(word for card in shown for word in (card.model, card.family)))
+        shown = [card for card in shown if name in (card.model, f"{card.provider}/{card.model}")] or [
+            card for card in shown if name == card.family
+        ]
+        if not shown:
+            raise UsageError(f"there is no model `{name}`", nearest.hint(name, known))
+    if wants_json:
+        click.echo(json.dumps(as_json(shown), indent=2, ensure_ascii=False))
+    elif name is not None:
+        click.echo("\n\n".join(details(card).rstrip() for card in shown))
+    else:
+        click.echo(table(shown).rstrip())
+    return 0
 
 
 def table(shown: Iterable[ModelCard]) -> str:
@@ -56,7 +83,7 @@ def details(card: ModelCard) -> str:
     for resolution, row in card.sizes.items():
         lines.append(f"  {resolution:<6}" + "  ".join(f"{ratio} {w}x{h}" for ratio, (w, h) in row.items()))
     lines += ["", "Prices per second"]
-    lines += [f"  {_price(price):<26}{price.as_of}  {price.source}" for price in card.prices]
+    lines += [f"  {_price(price):<30}{price.as_of}  {price.source}" for price in card.prices]
     if not card.prices:
         lines.append(f"  {_unpriced(card)}")
     notes = [*(row["sentence"] for row in facts.get("cautions", ())), *facts["notes"]]
@@ -118,8 +145,8 @@ def _price_lines(card: ModelCard) -> Iterator[tuple[str, str]]:
     for audio in dict.fromkeys(price.audio for price in card.prices):
         mine = {p.resolution: p for p in card.prices if p.currency == currency and p.audio is audio}
         amounts = [str(mine[tier].per_second) if tier in mine else "?" for tier in _resolutions(card)]
-        kind = " silent" if audio is False else ""
-        yield f"{' '.join(amounts)} {currency}{kind}", max(price.as_of for price in mine.values())
+        kind = ", silent" if audio is False else f" {currency}"
+        yield " ".join(amounts) + kind, max(price.as_of for price in mine.values())
 
 
 def _footer(listed: list[ModelCard]) -> Iterator[str]:

@@ -1,0 +1,124 @@
+"""From a plan file and the options to a finished `Plan`: the first half of almost every verb."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storyrun import jobs, nearest, storyboard
+from storyrun.errors import PlanError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from storyrun.records import Money, Plan, Problem
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan that may be run: without errors, with its place for outputs and the clips that were asked for.
+
+    `provider` is the name as written, `label` the one in ledger and folders. `selected` is None for all clips.
+    """
+
+    path: Path
+    plan: Plan
+    provider: str
+    label: str
+    outputs: Path
+    selected: frozenset[str] | None
+    warnings: tuple[Problem, ...]
+
+    @property
+    def stem(self) -> str:
+        """The plan's name in ledger and folders."""
+        return self.path.stem
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The ids of the clips that were asked for."""
+        return frozenset(job.id for job in self.plan.jobs) if self.selected is None else self.selected
+
+    @property
+    def budget(self) -> Money | None:
+        """What this plan may ever order."""
+        return self.plan.storyboard.budget
+
+
+def drawing_revision(provider: str) -> int | None:
+    """The revision of the animatic's renderer, which is part of its fingerprints; None for other providers."""
+    if provider != "animatic":
+        return None
+    from storyrun.providers.animatic import RENDERER
+
+    return RENDERER
+
+
+def planned(path: Path, provider: str | None, model: str | None) -> tuple[Plan | None, tuple[Problem, ...], str]:
+    """The plan of a file, every problem of it, and the provider by name. Raises nothing for a bad plan."""
+    loaded = storyboard.load(path, os.fspath(path))
+    board = loaded.storyboard
+    if board is None or loaded.document is None:
+        return None, loaded.problems, provider or "animatic"
+    name = provider or board.provider or "animatic"
+    plan, problems = jobs.plan(
+        board,
+        loaded.document,
+        provider=name,
+        label=name,
+        model=model,
+        currency=None,
+        drawing_revision=drawing_revision(name),
+        whole=loaded.whole,
+    )
+    everything = sorted((*loaded.problems, *problems), key=lambda problem: problem.order)
+    return plan, tuple(dict.fromkeys(everything)), name
+
+
+def prepare(
+    plan_file: str,
+    *,
+    provider: str | None = None,
+    model: str | None = None,
+    only: Sequence[str] = (),
+    first: int | None = None,
+    out: str | None = None,
+) -> Prepared:
+    """A plan ready to be run, quoted or shown. Raises `PlanError` with every problem, `UsageError` for a bad choice."""
+    path = Path(plan_file)
+    plan, problems, name = planned(path, provider, model)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors or plan is None:
+        raise PlanError(problems)
+    return Prepared(
+        path=path,
+        plan=plan,
+        provider=name,
+        label=plan.provider,
+        outputs=Path(out) if out else path.parent / "outputs",
+        selected=select(plan, only, first),
+        warnings=problems,
+    )
+
+
+def select(plan: Plan, only: Sequence[str], first: int | None) -> frozenset[str] | None:
+    """The ids that `--only` and `--first` leave; None when neither was given. Raises `UsageError` if none is left."""
+    if not only and first is None:
+        return None
+    ids = [job.id for job in plan.jobs]
+    chosen = [clip for clip in ids if not only or any(matches(clip, wanted) for wanted in only)]
+    for wanted in only:
+        if not any(matches(clip, wanted) for clip in ids):
+            raise UsageError(f"no clip is called {wanted}", nearest.hint(wanted, ids))
+    return frozenset(chosen[:first])
+
+
+def matches(clip: str, wanted: str) -> bool:
+    """Whether an id is meant: to the letter, else by a pattern in which only `*` and `?` are special."""
+    if clip == wanted:
+        return True
+    pattern = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in wanted)
+    return re.fullmatch(pattern, clip, re.DOTALL) is not None

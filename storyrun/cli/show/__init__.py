@@ -1,0 +1,25 @@
+"""The texts that a person reads, and the same as JSON. Pure: records and manifests in, text out; nothing is printed.
+
+quotes    before a run: what it would order, why and for how much
+standing  after it, and at any time: what was made, what is open, what needs a decision, the next line to type
+text      columns, folds, money, harmless characters
+"""
+
+from __future__ import annotations
+
+from storyrun.cli.show.quotes import clip_text, question, quote_json, quote_text
+from storyrun.cli.show.standing import next_lines, status_json, status_text, summary_text
+from storyrun.cli.show.text import quoted, safe
+
+__all__ = [
+    "clip_text",
+    "next_lines",
+    "question",
+    "quote_json",
+    "quote_text",
+    "quoted",
+    "safe",
+    "status_json",
+    "status_text",
+    "summary_text",
+]

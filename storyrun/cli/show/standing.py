@@ -1,0 +1,296 @@
+"""What a person reads after a run, and whenever they ask: where every clip stands, and the next line to type.
+
+Works on a manifest, which is the ledger's view of one plan on one provider.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from storyrun.cli.show.text import columns, fill, fit, fold, money, paint, plural, safe, shell, width_of
+from storyrun.records import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import tzinfo
+
+    Clip = Mapping[str, Any]
+    Manifest = Mapping[str, Any]
+
+LISTED = 20
+"""Clips of one kind that `status` lists one by one."""
+
+FILLED = 5
+"""Lines of names where there is nothing to say of each clip."""
+
+
+class Kind(NamedTuple):
+    """One way for a clip to stand: its word, its colour, and what to say of it."""
+
+    word: str
+    colour: str
+    say: str
+
+
+KINDS = {
+    "done": Kind("done", "green", ""),
+    "not ordered": Kind("not ordered", "", ""),
+    "given up": Kind("given up", "", "`storyrun settle --rebuy` has it ordered again"),
+    "failed": Kind("failed", "red", "the next run orders again"),
+    "refused": Kind("refused", "red", "change the text"),
+    "unfinished": Kind("unfinished", "yellow", "the next run goes on"),
+    "open": Kind("open", "yellow", "ordered, not here yet"),
+    "expired": Kind("expired", "red", "bought, and the provider no longer has it"),
+    "unclear": Kind("unclear", "red", "may be bought"),
+}
+"""In the order in which they are told: what is most pressing comes last, beside what to type."""
+
+REFUSED = ("moderation", "parameter")
+
+NEEDS_YOU = ("open", "unclear", "expired")
+"""What was bought, or may have been, and is not here."""
+
+WANTED = (*NEEDS_YOU, "unfinished")
+"""What is told of clips that today's plan lacks; the others need nobody."""
+
+ONE_BY_ONE = (*WANTED, "refused", "failed")
+"""What `status` tells clip by clip, with the reason."""
+
+
+def kind_of(manifest: Manifest, clip: Clip) -> str:
+    """How a clip of a manifest stands, as a key of `KINDS`."""
+    status: str = clip["status"]
+    if status in ("open", "unknown") and manifest["provider"] == "animatic":
+        return "unfinished"  # nothing was bought, and nobody has to decide anything
+    if status != "failed":
+        return {"planned": "not ordered", "unknown": "unclear"}.get(status, status)
+    if clip["error"] is None:
+        return "given up"
+    error = clip["error"]["class"]
+    return "expired" if error == "expired" else "refused" if error in REFUSED else "failed"
+
+
+def summary_text(
+    manifest: Manifest,
+    *,
+    plan_file: str,
+    run_folder: str = "",
+    options: Sequence[str] = (),
+    width: int = 100,
+    colour: bool = False,
+    zone: tzinfo = UTC,
+) -> str:
+    """What a run has come to: a line for each way that clips stand, and what to type next.
+
+    `run_folder` is where the clips lie, as seen by the reader. `options` (such as `--out`, `DIR`) are repeated in the
+    lines to type. Times are told in `zone`.
+    """
+    label = _labels(manifest)
+    lines = []
+    for head, head_width, kind, clips in _groups(manifest, colour=colour):
+        room = max(30, width - head_width - 2)
+        if kind == "done":
+            text = _done(manifest, label, room)
+        elif kind == "unclear" and len(clips) == 1:
+            text = f"{label[_key(clips[0])]} {_reason(clips[0], manifest, zone)}: {KINDS[kind].say}"
+        else:
+            say = f": {KINDS[kind].say}" if KINDS[kind].say else ""
+            text = fold([label[_key(clip)] for clip in clips], max(20, room - len(say))) + say
+        lines.append(f"{head}  {text}".rstrip())
+    lines += [f"in    {safe(run_folder)}"] if run_folder and manifest["totals"]["done"] else []
+    return "\n".join(lines + _next(next_lines([manifest], plan_file, options)))
+
+
+def status_text(
+    manifest: Manifest,
+    *,
+    plan_file: str,
+    options: Sequence[str] = (),
+    width: int = 100,
+    colour: bool = False,
+    zone: tzinfo = UTC,
+) -> str:
+    """Where every clip of one provider stands, what is still billing, what needs a decision, what to type next."""
+    totals = manifest["totals"]
+    label = _labels(manifest)
+    title = fit(safe(manifest["storyboard"]["title"]), max(20, width - 40))
+    head = f"{safe(manifest['provider'])}, {plural(totals['clips'], 'clip')}"
+    lines = [f"{paint(title, 'bold', colour)}{' ' * max(2, 40 - width_of(title))}{head}"]
+    for head, head_width, kind, clips in _groups(manifest, colour=colour):
+        say = _done(manifest, label, width - head_width - 2) if kind == "done" else KINDS[kind].say
+        lines.append(f"{head}  {say}".rstrip())
+        if kind in ONE_BY_ONE:
+            rows = [(f"     {label[_key(clip)]}", _reason(clip, manifest, zone)) for clip in clips[:LISTED]]
+            lines += [fit(line, width) for line in columns(rows, "<<")]
+            lines += [f"     ... and {len(clips) - LISTED} more"] if len(clips) > LISTED else []
+        else:
+            lines += [f"     {line}" for line in fill([label[_key(clip)] for clip in clips], width - 5, FILLED)]
+    spent = [_money(each) for each in totals["cost"]]
+    if spent:
+        billing = _spent(clip for clip in _everyone(manifest) if clip["status"] in ("open", "unknown"))
+        told = f"spent {_told(spent, coded=True)}"
+        lines.append(f"{told}, of it {_told(billing, coded=True)} still open or unclear" if billing else told)
+    return "\n".join(lines + _next(next_lines([manifest], plan_file, options)))
+
+
+def status_json(manifest: Manifest) -> dict[str, Any]:
+    """The standing of one provider as JSON data: totals, and each clip in brief. `former`: no longer in the plan."""
+    return {
+        "version": 1,
+        "provider": manifest["provider"],
+        "totals": manifest["totals"],
+        "needs_you": [clip["id"] for clip in _everyone(manifest) if kind_of(manifest, clip) in NEEDS_YOU],
+        "clips": [_brief(manifest, clip) for clip in manifest["clips"]],
+        "former": [_brief(manifest, clip) for clip in manifest["former"]],
+    }
+
+
+def next_lines(manifests: Iterable[Manifest], plan_file: str, options: Sequence[str] = ()) -> list[str]:
+    """What to type next, most pressing first; nothing when all is made."""
+    first: dict[str, str] = {}
+    for manifest in manifests:
+        for clip in manifest["clips"]:
+            first.setdefault(kind_of(manifest, clip), clip["id"])
+            if clip["problems"]:
+                first.setdefault("problems", clip["id"])
+        for clip in manifest["former"]:
+            if kind_of(manifest, clip) in WANTED:
+                first.setdefault(kind_of(manifest, clip), clip["id"])
+
+    def settle(kind: str, choices: str) -> list[str]:
+        return [f"storyrun {shell(('settle', plan_file, first[kind], *options))} {choices}"] if kind in first else []
+
+    lines = settle("unclear", "--adopt ID | --not-created | ...")
+    lines += settle("expired", "--rebuy | --abandon")
+    lines += [f"storyrun {shell(('fetch', plan_file, *options))}"] if "open" in first else []
+    lines += settle("problems", "--keep | --rebuy | --abandon")
+    if not first.keys().isdisjoint(("failed", "not ordered", "unfinished")):
+        lines.append(f"storyrun {shell((plan_file, *options))}")
+    elif "refused" in first:
+        lines.append(f"storyrun {shell((plan_file, *options))}    (when the text is changed)")
+    return lines
+
+
+# ── the parts ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Group(NamedTuple):
+    """Clips that stand alike. `head`: how many, the word and the cost as columns, `width` wide without its colour."""
+
+    head: str
+    width: int
+    kind: str
+    clips: list[Clip]
+
+
+def _groups(manifest: Manifest, *, colour: bool) -> list[Group]:
+    """The clips by how they stand, in the order in which that is told."""
+    groups: dict[str, list[Clip]] = {kind: [] for kind in KINDS}
+    for clip in manifest["clips"]:
+        groups[kind_of(manifest, clip)].append(clip)
+    for clip in manifest["former"]:
+        if kind_of(manifest, clip) in WANTED:
+            groups[kind_of(manifest, clip)].append(clip)
+    there = {kind: clips for kind, clips in groups.items() if clips}
+    priced = bool(manifest["totals"]["cost"])
+    rows = []
+    for kind, clips in there.items():
+        cost = _told(_spent(clips), coded=False) if priced and kind != "not ordered" else ""
+        rows.append((f"{len(clips):>3}", KINDS[kind].word, cost))
+    heads = columns(rows, "><>")
+    widest = max((len(head) for head in heads), default=0)
+    return [
+        Group(head.ljust(widest).replace(word, paint(word, KINDS[kind].colour, colour), 1), widest, kind, clips)
+        for head, (_, word, _), (kind, clips) in zip(heads, rows, there.items(), strict=True)
+    ]
+
+
+def _done(manifest: Manifest, label: Mapping[tuple[str, str], str], room: int) -> str:
+    """How many of the done ones were there before, and which are not as ordered."""
+    parts = [f"{manifest['totals']['reused']} reused"] if manifest["totals"]["reused"] else []
+    wrong = [clip for clip in manifest["clips"] if clip["status"] == "done" and clip["problems"]]
+    if wrong:
+        head = f"{len(wrong)} of them not as ordered: "
+        told = [f"{label[_key(clip)]} {_problem(clip['problems'])}" for clip in wrong]
+        parts.append(head + fold(told, max(20, room - len(head) - len("; ".join(parts))), ", "))
+    return "; ".join(parts)
+
+
+def _problem(problems: Sequence[str]) -> str:
+    """`it is 4 s of 5` reads on from a clip's name as `is 4 s of 5`."""
+    return safe(", ".join(problem.removeprefix("it ") for problem in problems))
+
+
+def _reason(clip: Clip, manifest: Manifest, zone: tzinfo) -> str:
+    """One line on why a clip is not done."""
+    error = clip["error"]
+    sent = _time(clip["submitted_at"], manifest["started_at"], zone) if clip["submitted_at"] else ""
+    if clip["status"] == "open":
+        return f"since {sent}" + (f", task {safe(clip['task_id'])}" if clip["task_id"] else "")
+    if clip["status"] == "unknown":
+        return f"sent {sent}, no answer"
+    return safe(": ".join(part for part in (error["code"], error["message"]) if part)) if error else f"ordered {sent}"
+
+
+def _time(moment: str, today: str, zone: tzinfo) -> str:
+    """`22:10`, with the date before it when that was on another day."""
+    then, now = (datetime.fromisoformat(each).astimezone(zone) for each in (moment, today))
+    return then.strftime("%H:%M" if then.date() == now.date() else "%Y-%m-%d %H:%M")
+
+
+def _key(clip: Clip) -> tuple[str, str]:
+    """Tells a clip from a former one of the same id."""
+    return clip["id"], clip["fingerprint"]
+
+
+def _labels(manifest: Manifest) -> dict[tuple[str, str], str]:
+    """The shortest name that tells the clips apart: the value of the one axis of the one scene, else the id."""
+    clips = _everyone(manifest)
+    one_scene = len({clip["scene"] for clip in clips}) == 1
+    one_axis = len({tuple(clip["variant"]) for clip in clips}) == 1 and len(clips[0]["variant"]) == 1
+    short = one_scene and one_axis
+    former = {_key(clip) for clip in manifest["former"]}
+    return {
+        _key(clip): (_value(clip) if short else safe(clip["id"])) + (" (former)" if _key(clip) in former else "")
+        for clip in clips
+    }
+
+
+def _value(clip: Clip) -> str:
+    return safe(*clip["variant"].values()) + (f"#{clip['take']}" if clip["take"] > 1 else "")
+
+
+def _everyone(manifest: Manifest) -> list[Clip]:
+    """The plan's clips, then those that only the ledger knows."""
+    return [*manifest["clips"], *manifest["former"]]
+
+
+def _brief(manifest: Manifest, clip: Clip) -> dict[str, Any]:
+    keys = ("id", "status", "file", "problems", "cost", "submitted_at", "finished_at", "task_id", "error")
+    return {**{key: clip[key] for key in keys}, "standing": kind_of(manifest, clip)}
+
+
+def _spent(clips: Iterable[Clip]) -> list[Money]:
+    """What clips count as spent, by currency: billed where that is known, else quoted."""
+    sums: dict[str, Money] = {}
+    for clip in clips:
+        entry = clip["cost"]["billed"] or clip["cost"]["quoted"]
+        if entry and entry["currency"]:
+            each = _money(entry)
+            old = sums.get(each.currency, Money(Decimal(0), each.currency))
+            sums[each.currency] = Money(old.amount + each.amount, each.currency, old.exact and each.exact)
+    return [sums[currency] for currency in sorted(sums)]
+
+
+def _money(entry: Mapping[str, Any]) -> Money:
+    return Money(Decimal(str(entry["amount"])), entry["currency"], entry["exact"])
+
+
+def _told(amounts: Sequence[Money], *, coded: bool) -> str:
+    return " + ".join(money(each, currency=coded or len(amounts) > 1) for each in amounts) or "0.00"
+
+
+def _next(lines: Sequence[str]) -> list[str]:
+    return [f"{'next' if number == 0 else '':4}  {line}" for number, line in enumerate(lines[:3])]
