@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from storyrun.cli import planning, problems
+from storyrun.cli import planning, problems, surroundings
 from storyrun.cli.options import PROVIDERS
 
 if TYPE_CHECKING:
@@ -35,8 +33,7 @@ def command(
     errors = sum(count for _, _, count in plans)
     form = "json" if as_json else form
     if found or form != "text":
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        click.echo(problems.render(found, form, colour=colour).rstrip("\n"))
+        click.echo(problems.render(found, form, colour=surroundings.colour(), meanings=_meanings(form)).rstrip("\n"))
     for name, plan, count in plans:
         if form == "text" and plan is not None and not count:
             click.echo(f"{name}: {_extent(plan)}, no errors")
@@ -47,6 +44,16 @@ def command(
             err=True,
         )
     return 2 if errors else 0
+
+
+def _meanings(form: problems.Format) -> dict[str, str] | None:
+    """What each code means, for a format that carries it along."""
+    if form != "sarif":
+        return None
+    from storyrun import checks, jobs, prompts, sources, tables, validation, yamlfile
+
+    every = (yamlfile, validation, sources, tables, checks, prompts, jobs)
+    return {code: meaning for module in every for code, meaning in module.CODES.items()}
 
 
 def _extent(plan: Plan) -> str:

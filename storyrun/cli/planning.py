@@ -31,6 +31,8 @@ class Prepared:
     outputs: Path
     selected: frozenset[str] | None
     warnings: tuple[Problem, ...]
+    out: str | None
+    """The --out that was given."""
 
     @property
     def stem(self) -> str:
@@ -101,7 +103,13 @@ def prepare(
         outputs=Path(out) if out else path.parent / "outputs",
         selected=select(plan, only, first),
         warnings=problems,
+        out=out,
     )
+
+
+def repeated(out: str | None) -> list[str]:
+    """The options that the next line to type must repeat."""
+    return [] if out is None else ["--out", out]
 
 
 def select(plan: Plan, only: Sequence[str], first: int | None) -> frozenset[str] | None:

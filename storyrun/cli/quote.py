@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from storyrun.cli import planning, show
+from storyrun.cli import planning, show, surroundings
 from storyrun.cli.options import json_option, plan_argument, plan_options
 from storyrun.clock import SystemClock
 
@@ -46,7 +44,7 @@ def tell(prepared: Prepared, clip: str | None, *, as_json: bool, **ceilings: Any
             if planning.matches(one.job.id, clip):
                 click.echo(show.clip_text(quote, one))
     else:
-        click.echo(show.quote_text(quote, width=width(), colour=colour()))
+        click.echo(show.quote_text(quote, width=surroundings.width(), colour=surroundings.colour()))
 
 
 def make(prepared: Prepared, *, run_ceiling: Money | None = None, retry_refused: bool = False) -> Quote:
@@ -70,15 +68,3 @@ def make(prepared: Prepared, *, run_ceiling: Money | None = None, retry_refused:
     finally:
         if ledger is not None:
             ledger.close()
-
-
-def width() -> int:
-    """Columns to write for: the terminal's, 100 elsewhere."""
-    from shutil import get_terminal_size
-
-    return get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
-
-
-def colour() -> bool:
-    """Whether stdout may be coloured."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from storyrun import __version__
-from storyrun.cli import planning, show
+from storyrun.cli import planning, show, surroundings
 from storyrun.cli.options import json_option, plan_argument, plan_options
 from storyrun.clock import SystemClock
 from storyrun.errors import InUseError, LedgerError, StoryrunError, UsageError
@@ -273,7 +274,7 @@ def _consent(prepared: Prepared, wishes: Wishes, provider: Provider) -> None:
     made = quote.make(prepared, run_ceiling=wishes.max_cost, retry_refused=wishes.retry_refused)
     if not made.orders:
         return
-    click.echo(show.quote_text(made, width=quote.width(), colour=False), err=True)
+    click.echo(show.quote_text(made, width=surroundings.width(), colour=False), err=True)
     if made.refused:
         raise UsageError(f"{made.refused[0].refused}; nothing was sent", "raise the ceiling, or order less with --only")
     if wishes.yes or ((wishes.max_cost or prepared.budget) and not made.unpriced):
@@ -331,7 +332,8 @@ def _ceiling(written: str | None, prepared: Prepared) -> Money | None:
 
 
 def _resume(prepared: Prepared) -> str:
-    return f"next  storyrun {show.quoted(str(prepared.path))}"
+    words = " ".join(show.quoted(word) for word in (str(prepared.path), *planning.repeated(prepared.out)))
+    return f"next  storyrun {words}"
 
 
 def _tell(prepared: Prepared, wishes: Wishes, outcome: Outcome, manifest: dict[str, Any], place: RunFolder) -> int:
@@ -344,7 +346,17 @@ def _tell(prepared: Prepared, wishes: Wishes, outcome: Outcome, manifest: dict[s
     if wishes.as_json:
         click.echo(json.dumps(manifest, indent=2, ensure_ascii=False))
     else:
-        click.echo(show.summary_text(manifest, plan_file=str(prepared.path), run_folder=_near(place.path)))
+        click.echo(
+            show.summary_text(
+                manifest,
+                plan_file=str(prepared.path),
+                run_folder=_near(place.path),
+                options=planning.repeated(prepared.out),
+                width=surroundings.width(),
+                colour=surroundings.colour(),
+                zone=surroundings.zone() or UTC,
+            )
+        )
     return code
 
 

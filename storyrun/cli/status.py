@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from typing import Any
 
 import click
 
 from storyrun import __version__
-from storyrun.cli import planning, quote, show
+from storyrun.cli import planning, show, surroundings
 from storyrun.cli.options import PROVIDERS, json_option, plan_argument, plan_options
 from storyrun.clock import SystemClock
 
@@ -58,5 +59,14 @@ def command(plan_file: str, as_json: bool, **choice: Any) -> int:
         click.echo(json.dumps([show.status_json(view) for view in views], indent=2, ensure_ascii=False))
         return 0
     for view in views:
-        click.echo(show.status_text(view, plan_file=plan_file, width=quote.width()))
+        click.echo(
+            show.status_text(
+                view,
+                plan_file=plan_file,
+                options=planning.repeated(choice["out"]),
+                width=surroundings.width(),
+                colour=surroundings.colour(),
+                zone=surroundings.zone() or UTC,
+            )
+        )
     return 0
