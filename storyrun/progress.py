@@ -27,6 +27,8 @@ TROUBLE = ("failed", "unknown", "open")
 NAMES_SHOWN = 3
 NAME_WIDTH = 36
 SENTENCE_WIDTH = 200
+WIDTH = 80
+"""Columns of the bars where the terminal does not say."""
 LINE_GAP = 1.0
 """Seconds between two plain lines, at least."""
 COUNTER_GAP = 30.0
@@ -120,14 +122,15 @@ class _Bars:
         self._tqdm = tqdm
         self._standing = standing
         self._stream = stream
+        size: dict[str, Any] = {"dynamic_ncols": True} if _has_width(stream) else {"ncols": WIDTH, "nrows": 24}
         self._bar: Any = tqdm(
             total=standing.total,
             file=stream,
-            dynamic_ncols=True,
+            **size,
             colour="green" if colour else None,
             bar_format="{n_fmt}/{total_fmt} clips |{bar}| {elapsed} gone, {remaining} left",
         )
-        self._now: Any = tqdm(total=0, file=stream, position=1, leave=False, dynamic_ncols=True, bar_format="{desc}")
+        self._now: Any = tqdm(total=0, file=stream, position=1, leave=False, bar_format="{desc}", **size)
 
     def show(self, event: ClipEvent) -> None:
         if event.kind in TROUBLE:
@@ -194,6 +197,16 @@ class _Lines:
         self._last = self._now()
         self._stream.write(line + "\n")
         self._stream.flush()
+
+
+def _has_width(stream: TextIO) -> bool:
+    """Whether the terminal says how wide it is. Some in containers say 0, and tqdm then draws nothing."""
+    import os
+
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _ending(event: ClipEvent) -> str:

@@ -44,6 +44,8 @@ class Step(StrEnum):
     """A question brought no usable answer."""
     FETCH = "fetch"
     """A clip did not arrive whole, or its address was no longer good."""
+    RENDER = "render"
+    """A free clip could not be made on this machine: the next try would end the same."""
 
 
 class Advice(NamedTuple):
@@ -78,6 +80,7 @@ TABLE: dict[tuple[Step, ErrorClass | None], Rule] = {
     (Step.POLL, None): Rule(5, 2, 120, 0),
     (Step.POLL, ErrorClass.CREDENTIALS): Rule(5, 2, 120, 5, "the provider refused the key"),
     (Step.FETCH, None): Rule(5, 3, 120, 5),
+    (Step.RENDER, None): LEAVE,
 }
 
 

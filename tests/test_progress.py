@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -109,6 +110,18 @@ def test_trouble_stands_on_a_line_of_its_own_above_the_bars() -> None:
     shown = drawn(ClipEvent("pour", "failed", "refused by moderation"), ClipEvent("can", "unknown", "no answer"))
     assert "pour failed: refused by moderation\n" in shown
     assert "1 failed; 1 unclear" in shown
+
+
+def test_a_terminal_that_does_not_say_how_wide_it_is_gets_its_bars_all_the_same() -> None:
+    ours, theirs = os.openpty()  # 0 columns and 0 rows, as in many containers
+    with os.fdopen(theirs, "w") as stream:
+        progress = Progress(1, stream, terminal=True, now=Seconds(), colour=False)
+        progress(ClipEvent("hook", "rendering"))
+        shown = os.read(ours, 65536).decode()
+        progress.close()
+    os.close(ours)
+    assert "0/1 clips" in shown
+    assert "rendering hook" in shown
 
 
 @pytest.mark.parametrize(("colour", "painted"), [(True, True), (False, False)])

@@ -57,6 +57,7 @@ def test_a_poll_is_missed_for_as_long_as_it_takes_and_only_a_refused_key_ends_th
 def test_five_failed_downloads_are_enough_for_one_run_and_stop_nothing_else() -> None:
     assert waits(Step.FETCH, 5) == [5, 15, 45, 120, None]
     assert advise(Step.FETCH, 5).stop == ""
+    assert waits(Step.RENDER, 1) == [None]
 
 
 def dead(state: State, kind: ErrorClass | None) -> Attempt:

@@ -250,6 +250,14 @@ def test_a_disk_that_fails_stops_the_run(tmp_path):
     assert s.states()["a"] == "ready"
 
 
+def test_what_cannot_be_drawn_on_this_machine_is_not_tried_five_times(tmp_path):
+    s = stage(tmp_path, {"a": Story(fetches=[FetchFailed("desk.png is gone", kind=ErrorClass.FILE)])}, paid=False)
+    s.play(jobs_of("a"))
+    assert s.provider.calls("fetch") == 1
+    assert s.states() == {"a": "ready"}
+    assert "desk.png is gone" in s.events[-1].sentence
+
+
 def test_on_a_free_provider_rendering_is_bounded_by_concurrency(tmp_path):
     s = stage(tmp_path, {clip: Story() for clip in "abcdefg"}, paid=False, fetch_takes=10.0)
     s.play(jobs_of("a b c d e f g"), concurrency=6)

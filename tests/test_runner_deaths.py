@@ -51,7 +51,8 @@ def lived(root, *, finds: bool, fate: Fate, paid: bool = True) -> Stage:
         pass
     else:
         assert not fate.struck
-    stage.play(JOBS, concurrency=3)
+    for _ in range(1 if paid else 2):  # what cannot be drawn waits for the next run
+        stage.play(JOBS, concurrency=3)
     return stage
 
 

@@ -119,7 +119,8 @@ async def run(
         results = [*await asyncio.gather(work, return_exceptions=True), *await loop.orders.settle()]
         errand.locks.close()
     _raise_worst(results, errand.bugs)
-    folder.sweep_parts(loop.resumable())
+    if not interrupted:
+        loop.sweep()
     return Outcome(
         stopped=door.fault or errand.over_budget,
         interrupted=interrupted,
@@ -159,13 +160,9 @@ class _Run:
             for carrier in carriers:
                 carrier.cancel()
 
-    def resumable(self) -> list[str]:
-        """Ids of the attempts whose half-downloaded bytes are worth keeping."""
-        errand = self._errand
-        if not errand.provider.paid:
-            return []
-        rows = errand.ledger.attempts(errand.stem, errand.namespace, live=True)
-        return [attempt.id for attempt in rows if attempt.state is State.READY]
+    def sweep(self) -> None:
+        """Remove half clips, but those of paid ones that the next run can resume."""
+        self._errand.folder.sweep_parts(self._collector.left if self._errand.provider.paid else ())
 
     async def _recover(self, plan: str) -> list[Attempt]:
         """What a death or a lost answer left in doubt becomes unknown, then accepted where the provider can tell.
@@ -265,13 +262,15 @@ class _Run:
         errand, collector = self._errand, self._collector
         if live.state in (State.SENDING, State.UNKNOWN, *OPEN):
             if live.id in collector.in_care:
-                return self._put_aside(job, f"the same as {live.clip}, which is being made")
+                self._put_aside(job, f"the same as {live.clip}, which is being made")
+                return None
             if errand.holds(live):
                 if live.plan not in self._recovered:
                     await self._recover(live.plan)
                     live = errand.ledger.attempt(live.id)
             elif live.state is not State.UNKNOWN:
-                return self._put_aside(job, f"being made for {live.plan}")
+                self._put_aside(job, f"being made for {live.plan}")
+                return None
         if live.state is State.DONE:
             if await place(errand, job, live):
                 self.reused.add(job.id)
@@ -287,7 +286,8 @@ class _Run:
             if foreign and live.state is State.DONE:
                 return await self._see_to(job, live)
             if foreign and live.id in collector.in_care:
-                return self._put_aside(job, "to be linked under its own name")
+                self._put_aside(job, "to be linked under its own name")
+                return None
         elif live.state in OPEN:
             errand.say("open", live, clip=job.id)
         elif live.state in (State.EXPIRED, State.ABANDONED):

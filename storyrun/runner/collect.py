@@ -165,7 +165,7 @@ class Collector:
     async def _download(self, attempt: Attempt, status: TaskStatus | None) -> Attempt:
         """Fetch a ready clip, verify it, and give it its final name. `status` None: ask for a fresh address first."""
         errand = self._errand
-        errand.say("fetching", attempt)
+        errand.say("fetching" if errand.provider.paid else "rendering", attempt)
         folder = errand.home(attempt)
         part = folder.part(attempt.id)
         begun = errand.clock.monotonic()
@@ -194,14 +194,15 @@ class Collector:
                     errand.say("note", attempt, f"not as ordered: {'; '.join(problems)}; it is fetched once more")
                     continue
             failures += 1
-            advice = retry.advise(Step.FETCH, failures, retry_after=trouble.retry_after if trouble else None)
+            step = Step.FETCH if errand.provider.paid else Step.RENDER
+            advice = retry.advise(step, failures, retry_after=trouble.retry_after if trouble else None)
             if advice.wait is None and status.state == "failed":
                 # said as often as we asked: the provider takes its success back
                 _drop(part)
                 return self._fail(attempt, status)
             said = reason(trouble, f"the provider says {status.raw or status.state}")
             if advice.wait is None or not await errand.wait(advice.wait, begun):
-                return self._leave(attempt, f"not downloaded yet: {said}")[0]
+                return self._leave(attempt, f"not there yet: {said}")[0]
             status = None
 
     async def _fetch(self, attempt: Attempt, status: TaskStatus, part: Path) -> Clip:
