@@ -13,7 +13,7 @@ from storyrun import nearest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from storyrun.records import Job, Problem, Storyboard, Text
+    from storyrun.records import Axis, Job, Problem, Storyboard, Text
     from storyrun.yamlfile import Document
 
 CODES = {
@@ -28,11 +28,11 @@ CODES = {
     "SR208": "every variant of a scene is excluded",
     "SR209": "an axis has one value twice",
     "SR210": "an @name that only appears when a template is rendered",
-    "SR211": "a setting that nothing here can mean",
+    "SR211": "a template in a value of an axis, where none is rendered",
     "SR212": "a plan makes too many clips",
     "SR220": "two clips would have one file name",
     "SR221": "two clips are the same order",
-    "SR222": "two clips have one id",
+    "SR222": "two variants have one id",
 }
 
 FIELDS = frozenset(
@@ -41,6 +41,11 @@ FIELDS = frozenset(
 )
 """The scene's own fields, as templates may name them."""
 
+TAKEN = frozenset(
+    "range loop self super caller varargs kwargs true false none True False None and or not in is if else".split()
+)
+"""Words that mean something of their own in every template."""
+
 MAX_CLIPS = 100_000
 
 
@@ -48,6 +53,8 @@ def scene_ids(storyboard: Storyboard, document: Document) -> Iterator[Problem]:
     """Every scene has its own id."""
     first: dict[str, int] = {}
     for scene in storyboard.scenes:
+        if (*scene.where, "id") in storyboard.refused:
+            continue
         line = document.mark((*scene.where, "id")).line
         if scene.id in first:
             sentence = f"scene id `{scene.id}` is already taken in line {first[scene.id]}"
@@ -60,29 +67,28 @@ def names_mean_one_thing(storyboard: Storyboard, document: Document) -> Iterator
     """Vars, axes and the scene's own fields share one set of names."""
     axes = {axis.name: axis for axis in storyboard.matrix}
     for axis in storyboard.matrix:
-        if axis.name in FIELDS:
-            yield document.problem(
-                axis.where,
-                "SR201",
-                f"axis `{axis.name}` has the name of a scene's own field",
-                _other(axis.name),
-                key=True,
-            )
+        if meaning := _meaning(axis.name):
+            yield document.problem(axis.where, "SR201", f"axis `{axis.name}` {meaning}", _other(axis.name), key=True)
     seen: set[tuple[str | int, ...]] = set()
     written: list[Mapping[str, Text | None]] = [storyboard.vars, *(scene.vars for scene in storyboard.scenes)]
     for vars_ in written:
         for name, text in vars_.items():
             where = text.where if text is not None else ()
-            if not where or where in seen:
+            if not where or where in seen or where in storyboard.refused:
                 continue
             seen.add(where)
+            meaning = _meaning(name)
             if name in axes:
-                line = document.mark(axes[name].where, key=True).line
-                sentence = f"var `{name}` is also an axis, in line {line}"
-                yield document.problem(where, "SR201", sentence, _other(name), key=True)
-            elif name in FIELDS:
-                sentence = f"var `{name}` has the name of a scene's own field"
-                yield document.problem(where, "SR201", sentence, _other(name), key=True)
+                meaning = f"is also an axis, in line {document.mark(axes[name].where, key=True).line}"
+            if meaning:
+                yield document.problem(where, "SR201", f"var `{name}` {meaning}", _other(name), key=True)
+
+
+def _meaning(name: str) -> str:
+    """What a name means already; empty if it is free."""
+    if name in FIELDS:
+        return "has the name of a scene's own field"
+    return "means something else in every template" if name in TAKEN else ""
 
 
 def _other(name: str) -> str:
@@ -90,23 +96,65 @@ def _other(name: str) -> str:
 
 
 def axis_values(storyboard: Storyboard, document: Document) -> Iterator[Problem]:
-    """No axis has a value twice; `exclude` names what exists."""
+    """No axis has a value twice, or two values that become one in file names; none holds a template."""
     for axis in storyboard.matrix:
-        labels: dict[str, int] = {}
-        for index, value in enumerate(axis.values):
-            if value.label in labels:
-                where = (*axis.where, index)
-                sentence = f"axis {axis.name} has `{value.label}` twice"
-                yield document.problem(where, "SR209", sentence)
-            labels[value.label] = index
+        seen: dict[str, str] = {}
+        for value, where in zip(axis.values, _value_places(axis, document), strict=True):
+            slug = folded(value.label)
+            if value.label in seen.values():
+                yield document.problem(where, "SR209", f"axis {axis.name} has `{value.label}` twice", "remove one")
+            elif slug in seen:
+                yield document.problem(where, "SR220", *_one_name(seen[slug], value.label, f"of axis {axis.name} "))
+            seen.setdefault(slug, value.label)
+            for column, cell in (value.columns or {"": value.label}).items():
+                if where != axis.where and any(sign in cell for sign in ("{{", "{%", "{#")):
+                    place = (*where[:-1], column) if column else where
+                    hint = "values of axes are data: a var may hold the template, and use the axis in it"
+                    sentence = f"axis {axis.name}: a template in `{column or value.label}` is not rendered"
+                    yield document.problem(place, "SR211", sentence, hint)
+
+
+def _value_places(axis: Axis, document: Document) -> list[tuple[str | int, ...]]:
+    """Where each value of an axis stands; the axis itself for those of a table."""
+    written = document.data["matrix"][axis.name]
+    if not isinstance(written, list):
+        return [axis.where] * len(axis.values)
+    places: list[tuple[str | int, ...]] = []
+    for index, item in enumerate(written):
+        # Values that the schema refused are not in the axis.
+        label = item.get("id") if isinstance(item, dict) else item
+        if len(places) < len(axis.values) and label == axis.values[len(places)].label:
+            places.append((*axis.where, index, "id") if isinstance(item, dict) else (*axis.where, index))
+    return places
+
+
+def slug(label: str) -> str:
+    """What a value becomes in a file name: letters and digits of any script, `_` and `-`."""
+    from unicodedata import normalize
+
+    return "".join(c if c.isalnum() or c in "_-" else "-" for c in normalize("NFC", label))
+
+
+def folded(label: str) -> str:
+    """What is left of a value in a file name where case and Unicode forms do not count."""
+    from unicodedata import normalize
+
+    return normalize("NFC", normalize("NFC", slug(label)).casefold())
+
+
+def excluded(storyboard: Storyboard, document: Document) -> Iterator[Problem]:
+    """`exclude` names axes and values that exist."""
     known = {axis.name: [value.label for value in axis.values] for axis in storyboard.matrix}
+    touched = {where[:2] for where in storyboard.refused}
+    if ("matrix",) in touched:
+        return
     for index, entry in enumerate(storyboard.exclude):
         for name, label in entry.items():
             where = ("exclude", index, name)
             if name not in known:
                 sentence = f"there is no axis `{name}` to exclude from"
                 yield document.problem(where, "SR203", sentence, nearest.hint(name, list(known)), key=True)
-            elif known[name] and label not in known[name]:
+            elif label not in known[name] and ("matrix", name) not in touched:
                 sentence = f"axis {name} has no value `{label}`"
                 yield document.problem(where, "SR204", sentence, nearest.hint(label, known[name]))
 
@@ -124,6 +172,7 @@ STORYBOARD_CHECKS: Sequence[Callable[[Storyboard, Document], Iterator[Problem]]]
     scene_ids,
     names_mean_one_thing,
     axis_values,
+    excluded,
     seconds_beside_shots,
 )
 
@@ -131,33 +180,58 @@ STORYBOARD_CHECKS: Sequence[Callable[[Storyboard, Document], Iterator[Problem]]]
 def clip_ids(jobs: Sequence[Job], storyboard: Storyboard, document: Document) -> Iterator[Problem]:
     """Clip ids are labels: no two alike."""
     for first, second in _pairs(jobs, lambda job: job.id):
-        if first.scene != second.scene or first.take != second.take:
-            continue  # two scenes with one id are told of by themselves
-        where = _scene_place(storyboard, second)
-        yield document.problem(where, "SR222", f"two clips are called {second.id}", "rename one of the axis values")
+        if first.variant == second.variant:
+            continue  # two scenes with one id, or an axis with a value twice: told where that stands
+        sentence = f"two variants are both called {second.id}"
+        yield document.problem(_scene_place(storyboard, second), "SR222", sentence, "rename one of the axis values")
 
 
 def file_names(jobs: Sequence[Job], storyboard: Storyboard, document: Document) -> Iterator[Problem]:
     """Clip files differ even where case and Unicode forms do not count."""
+    alike: dict[tuple[str, str], list[tuple[Job, Job]]] = {}
+    for first, second in _pairs(jobs, lambda job: folded(job.stem)):
+        same_axes = first.variant.keys() == second.variant.keys()
+        if first.id == second.id or (
+            first.scene == second.scene
+            and same_axes
+            and all(folded(first.variant[axis]) == folded(second.variant[axis]) for axis in first.variant)
+        ):
+            continue  # told at the axis
+        alike.setdefault((first.scene, second.scene), []).append((first, second))
+    for pairs in alike.values():
+        first, second = pairs[0]
+        sentence, hint = _one_name(first.id, second.id, "")
+        where = _scene_place(storyboard, second)
+        yield document.problem(where, "SR220", sentence + _and_more(pairs), hint)
+
+
+def _one_name(first: str, second: str, whose: str) -> tuple[str, str]:
+    """Sentence and hint for two names that become one in a file system."""
     from unicodedata import normalize
 
-    for first, second in _pairs(jobs, lambda job: normalize("NFC", normalize("NFC", job.stem).casefold())):
-        if first.id == second.id:
-            continue
-        sentence = f"{first.id} and {second.id} would both be the file {second.stem}_v001.mp4"
-        yield document.problem(
-            _scene_place(storyboard, second), "SR220", sentence, "rename a scene or an axis value; case does not count"
-        )
+    if normalize("NFC", first) == normalize("NFC", second):
+        sentence = f"two values {whose}look alike, `{second}`: their accents are stored in two ways"
+        return sentence, "type it once and copy that"
+    sentence = f"`{first}` and `{second}` {whose}would give one file name"
+    return sentence, "in file names case does not count, and other signs than letters and digits become -: rename one"
 
 
 def identical_clips(jobs: Sequence[Job], storyboard: Storyboard, document: Document) -> Iterator[Problem]:
     """The same order twice would be bought once."""
+    alike: dict[tuple[str, str], list[tuple[Job, Job]]] = {}
     for first, second in _pairs(jobs, lambda job: job.fingerprint):
-        if first.id == second.id:
-            continue
-        sentence = f"{second.id} is the same order as {first.id}"
+        if first.id != second.id:
+            alike.setdefault((first.scene, second.scene), []).append((first, second))
+    for pairs in alike.values():
+        first, second = pairs[0]
+        sentence = f"{second.id} is the same order as {first.id}" + _and_more(pairs)
         hint = "for another try of the same scene write `takes: 2`; else change a word, or remove one"
         yield document.problem(_scene_place(storyboard, second), "SR221", sentence, hint)
+
+
+def _and_more(pairs: Sequence[tuple[Job, Job]]) -> str:
+    more = len(pairs) - 1
+    return f", and {more} more such pair{'s' if more > 1 else ''}" if more else ""
 
 
 JOB_CHECKS: Sequence[Callable[[Sequence[Job], Storyboard, Document], Iterator[Problem]]] = (

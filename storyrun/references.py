@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Literal
 
-    from storyrun.records import MediaKind
+    from storyrun.records import MediaKind, Where
 
 PLAIN_AT = "\ufdd0"
 """Stands for an `@` that came from a table or an axis and is data. A noncharacter: the loader lets none through."""
@@ -18,12 +18,27 @@ AT = re.compile(r"(?P<word>\w@+)|@(?P<name>@|[a-z][a-z0-9_-]*)?")
 """An `@` inside a word (text), `@@`, a name, or an `@` that stands alone (text too)."""
 
 
+def may_bind(where: Where) -> bool:
+    """Whether an `@name` in a text at a place binds a reference: not where the text is a path or URL."""
+    return where[:1] != ("references",) and where[-1:] not in (("first_frame",), ("last_frame",), ("audio",))
+
+
 def names(text: str) -> Iterator[str]:
     """The names that a text binds, in order, repeated ones included."""
+    return (name for name, _ in places(text))
+
+
+def places(text: str) -> Iterator[tuple[str, int]]:
+    """The names that a text binds, each with the position of its `@`."""
     for match in AT.finditer(text):
         name = match["name"]
         if name and name != "@":
-            yield name.rstrip("-")
+            yield name.rstrip("-"), match.start()
+
+
+def unfinished(text: str) -> set[str]:
+    """What of `names` a template goes on: `pot` of `@pot-{{ size }}`."""
+    return {match[1].rstrip("-") for match in re.finditer(r"(?<!\w)(?<!@)@([a-z][a-z0-9_-]*)\{[{%]", text)}
 
 
 def has_templated_name(text: str) -> bool:

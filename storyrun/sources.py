@@ -31,6 +31,23 @@ EXTENSIONS: dict[str, MediaKind] = {
     **dict.fromkeys((".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi"), "video"),
     **dict.fromkeys((".mp3", ".wav", ".m4a", ".aac", ".flac", ".ogg"), "audio"),
 }
+FOREIGN = {
+    b"\x00\x00\x01\x00": "an icon",
+    b"%PDF": "a PDF",
+    b"8BPS": "a Photoshop file",
+    b"II*\0": "a TIFF",
+    b"MM\0*": "a TIFF",
+    b"<svg": "an SVG",
+    b"<?xm": "an SVG or other XML",
+    b"FORM": "an AIFF",
+    b"0&\xb2u": "a Windows Media file",
+    b"PK\3\4": "a ZIP or Office file",
+}
+"""Files that people do have, and no model takes, by their first four bytes."""
+
+BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF"}
+"""Pictures in the container of MP4, by its brand."""
+
 ARTICLE = {"image": "an image", "video": "a video", "audio": "an audio file"}
 
 
@@ -51,7 +68,12 @@ def is_url(text: str) -> bool:
 
 def kind_by_name(text: str) -> MediaKind | None:
     """What a path or URL is by its extension; None when the extension says nothing."""
-    path = urlsplit(text).path if is_url(text) else text
+    path = text
+    if is_url(text):
+        try:
+            path = urlsplit(text).path
+        except ValueError:
+            return None
     return EXTENSIONS.get(PurePosixPath(path).suffix.lower())
 
 
@@ -62,47 +84,86 @@ def inside(folder: Path, text: str) -> Path:
     root = folder.resolve()
     try:
         found = (root / text).resolve()
+        if not found.is_relative_to(root):
+            hint = "copy the file beside the plan and name it from there"
+            raise SourceFault("SR171", f"{shortened(text)} lies outside the plan's folder", hint)
+        if Path(text).is_absolute():
+            hint = f"write {found.relative_to(root).as_posix()}: then the folder can be moved"
+            raise SourceFault("SR171", f"{shortened(text)} starts at the root of the disk", hint)
+        if found.is_file():
+            return found
+        if found.exists():
+            what = "a folder, not a file" if found.is_dir() else "not a plain file"
+            raise SourceFault("SR170", f"{shortened(text)} is {what}")
     except (OSError, RuntimeError, ValueError) as error:
-        raise SourceFault("SR170", f"{text} cannot be opened: {error}") from None
-    if not found.is_relative_to(root):
-        raise SourceFault(
-            "SR171", f"{text} lies outside the plan's folder", "copy the file beside the plan and name it from there"
-        )
-    if not found.is_file():
-        if found.is_dir():
-            raise SourceFault("SR170", f"{text} is a folder, not a file")
-        raise SourceFault("SR170", f"{text} does not exist", _neighbour(root, text))
-    return found
+        raise SourceFault("SR170", f"{shortened(text)} cannot be opened: {_reason(error)}") from None
+    raise SourceFault("SR170", f"{shortened(text)} does not exist", _neighbour(root, text))
+
+
+def shortened(text: str) -> str:
+    """A path or URL in a sentence."""
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-30:]}"
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, starting small, without a path."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "its links lead in a circle" if isinstance(error, RuntimeError) else "it is not a path"
 
 
 def _neighbour(root: Path, text: str) -> str:
     """A hint that names the file that was probably meant."""
     from difflib import get_close_matches
 
-    parent = (root / text).parent
+    start = f"paths start at the plan's folder, {root.name}/"
+    if "\\" in text:
+        return f"write {text.replace(chr(92), '/')}"
     try:
-        names = sorted(entry.name for entry in parent.iterdir() if entry.is_file())[:2000]
+        parent = (root / text).parent
+        names = [entry.name for entry in parent.iterdir() if entry.is_file()] if parent.is_relative_to(root) else []
     except OSError:
-        return f"paths start at the plan's folder, {root.name}/"
-    close = get_close_matches(Path(text).name, names, n=1)
-    return f"did you mean {(Path(text).parent / close[0]).as_posix()}?" if close else f"paths start at {root.name}/"
+        return start
+    close = get_close_matches(Path(text).name, sorted(names)[:2000], n=1)
+    return f"did you mean {(Path(text).parent / close[0]).as_posix()}?" if close else start
 
 
 def sniff(path: Path) -> MediaKind | None:
     """What a file is by its first bytes; None when it is no picture, film or sound that we know."""
-    with path.open("rb") as file:
-        head = file.read(64)
-    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")):
+    head = _head(path)
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")):
+        return "image"
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
         return "image"
     if head.startswith(b"RIFF"):
         return {b"WEBP": "image", b"WAVE": "audio", b"AVI ": "video"}.get(head[8:12])  # type: ignore[return-value]
     if head[4:8] == b"ftyp":
+        if head[8:12] in BRANDS:
+            return None
         return "audio" if head[8:11] == b"M4A" else "video"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "video"
     if head.startswith((b"ID3", b"fLaC", b"OggS")) or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0):
         return "audio"
     return None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
+
+
+def _stranger(path: Path) -> tuple[str, str]:
+    """What a file is that is no picture, film or sound that we know, and what to do about it."""
+    head = _head(path)
+    foreign = FOREIGN.get(head[:4], "")
+    if head[4:8] == b"ftyp":
+        foreign = f"a {BRANDS[head[8:12]]} picture"
+    if foreign:
+        return f"is {foreign}, which no model takes", "export it as PNG or JPEG, MP4, or WAV or MP3"
+    if not head:
+        return "is empty", "export it again"
+    return "is neither a picture nor a film nor a sound", "what a file is, its first bytes say: export it again"
 
 
 def media_source(
@@ -114,31 +175,46 @@ def media_source(
     Raises `SourceFault`.
     """
     named = kind_by_name(text)
-    if is_url(text):
-        scheme = urlsplit(text)
-        if scheme.scheme != "https" or not scheme.hostname:
-            hint = "name a file beside the plan, or an https URL"
-            raise SourceFault("SR173", f"`{text[:80]}` is not an https URL", hint)
-        if kind is None and named is None:
-            raise SourceFault(
-                "SR174",
-                f"{text[:80]} does not tell what it is",
-                "write it under `images:`, `videos:` or `voice:` of the reference",
-            )
-        return MediaSource(text, kind or named or "image", None, "")
-    path = inside(folder, text)
     wanted = kind or named
+    if is_url(text):
+        _check_url(text)
+        if wanted is None:
+            hint = "write it under `images:`, `videos:` or `voice:` of the reference"
+            raise SourceFault(
+                "SR174", f"{shortened(text)} does not say whether it is a picture, a film or a sound", hint
+            )
+        return MediaSource(text, wanted, None, "")
+    path = inside(folder, text)
     known = remember(path)
     if known is None:
-        real = sniff(path)
-        if real is None:
-            raise SourceFault("SR172", f"{text} is neither a picture nor a film nor a sound", "export it again")
-        known = MediaSource(
-            text, real, path, _sha256(path), path.stat().st_size, _pixels(path) if real == "image" else None
-        )
+        try:
+            known = _looked_at(path, text)
+        except OSError as error:
+            raise SourceFault("SR170", f"{shortened(text)} cannot be read: {_reason(error)}") from None
     if wanted is not None and known.kind != wanted:
-        raise SourceFault("SR172", f"{text} should be {ARTICLE[wanted]} but is {ARTICLE[known.kind]}")
+        hint = "what a file is, its first bytes say, not its name"
+        raise SourceFault("SR172", f"{shortened(text)} should be {ARTICLE[wanted]} but is {ARTICLE[known.kind]}", hint)
     return MediaSource(text, known.kind, path, known.sha256, known.bytes, known.pixels)
+
+
+def _check_url(text: str) -> None:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in text):
+        hint = "name a file beside the plan, or an https URL"
+        raise SourceFault("SR173", f"`{shortened(text)}` is not an https URL", hint)
+
+
+def _looked_at(path: Path, text: str) -> MediaSource:
+    real = sniff(path)
+    if real is None:
+        what, hint = _stranger(path)
+        raise SourceFault("SR172", f"{shortened(text)} {what}", hint)
+    pixels = _pixels(path) if real == "image" else None
+    return MediaSource(text, real, path, _sha256(path), path.stat().st_size, pixels)
 
 
 def _sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from storyrun import sources, tables, validation, yamlfile
@@ -22,10 +23,11 @@ from storyrun.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from storyrun.records import Where
+    from storyrun.validation import Violation
     from storyrun.yamlfile import Document
 
 LISTED = ("vars", "references", "shots", "notes", "id")
@@ -36,7 +38,7 @@ LISTED = ("vars", "references", "shots", "notes", "id")
 class Loaded:
     """What reading a plan gave. `storyboard` is None when too little of it could be understood.
 
-    `whole` is False when parts were left out because of their problems: then what is absent proves nothing.
+    `whole` is False when something was wrong: then what is absent proves nothing.
     """
 
     storyboard: Storyboard | None
@@ -55,76 +57,90 @@ def load(path: Path, shown: str) -> Loaded:
         document.problem(violation.where, violation.code, violation.sentence, violation.hint, key=violation.key)
         for violation in violations
     )
-    builder = _Builder(document, path, frozenset(violation.where for violation in violations))
+    builder = _Builder(document, path, violations)
     storyboard = builder.storyboard() if isinstance(document.data, dict) else None
     found = (*problems, *judged, *builder.problems)
-    return Loaded(storyboard, document, found, whole=not builder.left_out and not found)
+    return Loaded(storyboard, document, found, whole=not found)
 
 
 class _Builder:
-    """Builds the records, leaving out every part that its schema has refused."""
+    """Builds the records, as far as the schema leaves anything to build from."""
 
-    def __init__(self, document: Document, path: Path, refused: frozenset[Where]) -> None:
+    def __init__(self, document: Document, path: Path, violations: Sequence[Violation]) -> None:
         self.document = document
         self.path = path
-        self.refused = refused
+        self.misplaced = {violation.where for violation in violations if violation.key}
         self.problems: list[Problem] = []
-        self.left_out = False
+        self.refused: set[Where] = set()
+        self.touched: set[Where] = set()
+        for violation in violations:
+            self.refuse(violation.where)
+
+    def refuse(self, where: Where) -> None:
+        self.refused.add(where)
+        self.touched.update(where[:length] for length in range(len(where) + 1))
 
     def sound(self, *where: str | int) -> bool:
         """Whether nothing at or under a place was refused."""
-        good = not any(refused[: len(where)] == where for refused in self.refused)
-        self.left_out = self.left_out or not good
-        return good
+        return where not in self.touched
 
     def storyboard(self) -> Storyboard:
         data = self.document.data
-        defaults = data.get("defaults") if self.sound("defaults") else None
+        defaults = _mapping(data, "defaults")
         budget = data.get("budget") if self.sound("budget") else None
+        matrix = tuple(self.axes(_mapping(data, "matrix")))
+        scenes = tuple(self.scenes(_list(data, "scenes")))
         return Storyboard(
             path=self.path,
             sha256=self.document.sha256,
             title=data["title"] if isinstance(data.get("title"), str) else self.path.stem,
             provider=data.get("provider") if self.sound("provider") else None,
-            model=self.text(data.get("model"), ("model",)) if self.sound("model") else None,
-            defaults=self.settings(defaults or {}, ("defaults",)),
-            default_references=self.names(defaults or {}, ("defaults",)),
-            vars={**self.vars(data, ()), **self.vars(defaults or {}, ("defaults",))},
-            matrix=tuple(self.axes(_mapping(data, "matrix"))),
-            exclude=tuple(
-                dict(entry)
-                for index, entry in enumerate(data.get("exclude") or [])
-                if self.sound("exclude", index) and isinstance(entry, dict)
-            )
-            if isinstance(data.get("exclude"), list)
-            else (),
-            references={
-                name: self.reference(name, value)
-                for name, value in _mapping(data, "references").items()
-                if self.sound("references", name)
+            model=self.text(data.get("model"), ("model",)),
+            defaults=self.settings(defaults, ("defaults",)),
+            default_references=self.names(defaults, ("defaults",)),
+            vars={
+                name: text
+                for name, text in {**self.vars(data, ()), **self.vars(defaults, ("defaults",))}.items()
+                if text is not None
             },
-            scenes=tuple(self.scenes(data.get("scenes"))),
+            matrix=matrix,
+            exclude=tuple(
+                dict(entry) if self.sound("exclude", index) else {}
+                for index, entry in enumerate(_list(data, "exclude"))
+            ),
+            references={name: self.reference(name, value) for name, value in _mapping(data, "references").items()},
+            scenes=scenes,
             budget=Money(Decimal(budget["max"]), budget["currency"]) if budget else None,
             prices={
                 model: tuple(self.prices(entry))
                 for model, entry in _mapping(data, "prices").items()
                 if self.sound("prices", model)
             },
+            refused=frozenset(self.refused),
         )
 
     def text(self, value: Any, where: Where) -> Text | None:
+        """The text at a place, an empty one if it was refused."""
+        if not self.sound(*where):
+            self.refuse(where)
+            return Text("", where)
         return Text(value, where) if isinstance(value, str) else None
 
     def texts(self, value: Any, where: Where) -> tuple[Text, ...]:
         """A text or a list of texts."""
-        if isinstance(value, str):
-            return (Text(value, where),)
         if isinstance(value, list):
-            return tuple(Text(item, (*where, index)) for index, item in enumerate(value) if isinstance(item, str))
-        return ()
+            found = [self.text(item, (*where, index)) for index, item in enumerate(value)]
+            return tuple(text for text in found if text is not None)
+        text = self.text(value, where)
+        return () if text is None else (text,)
 
     def settings(self, mapping: Mapping[str, Any], where: Where) -> dict[str, Text | None]:
-        return {key: self.text(value, (*where, key)) for key, value in mapping.items() if key not in LISTED}
+        """The scalar settings of a scene or of the defaults, without keys that do not belong there."""
+        return {
+            key: self.text(value, (*where, key))
+            for key, value in mapping.items()
+            if key not in LISTED and (*where, key) not in self.misplaced
+        }
 
     def names(self, mapping: Mapping[str, Any], where: Where) -> tuple[Text, ...] | None:
         if "references" not in mapping:
@@ -132,28 +148,21 @@ class _Builder:
         return self.texts(mapping["references"], (*where, "references"))
 
     def vars(self, mapping: Mapping[str, Any], where: Where) -> dict[str, Any]:
-        entries = mapping.get("vars")
-        if not isinstance(entries, dict):
-            return {}
-        return {
-            name: self.text(value, (*where, "vars", name))
-            for name, value in entries.items()
-            if self.sound(*where, "vars", name) and (value is not None or where)
-        }
+        return {name: self.text(value, (*where, "vars", name)) for name, value in _mapping(mapping, "vars").items()}
 
     def axes(self, matrix: Mapping[str, Any]) -> Iterator[Axis]:
         for name, value in matrix.items():
-            if not self.sound("matrix", name):
-                continue
             where = ("matrix", name)
-            if isinstance(value, dict):
+            values: tuple[AxisValue, ...] = ()
+            if isinstance(value, dict) and self.sound(*where):
                 values = self.table(value, where)
-            else:
+            elif isinstance(value, list) and (self.sound(*where) or len({*map(type, value)}) == 1):
                 values = tuple(
                     AxisValue(item["id"], {key: cell or "" for key, cell in item.items() if key != "notes"})
                     if isinstance(item, dict)
                     else AxisValue(item)
-                    for item in value
+                    for index, item in enumerate(value)
+                    if self.sound(*where, index)
                 )
             yield Axis(name, where, values)
 
@@ -165,15 +174,19 @@ class _Builder:
             self.problems.append(
                 self.document.problem((*where, "table"), fault.code, f"table {fault.sentence}", fault.hint)
             )
-            self.left_out = True
+            self.refuse(where)
             return ()
-        values, problems = tables.read(path, name, entry["id"])
-        self.problems += problems
-        self.left_out = self.left_out or bool(problems)
+        values, problems = tables.read(path, (PurePath(self.document.file).parent / name).as_posix(), entry["id"])
+        if problems:
+            self.problems += problems
+            self.refuse(where)
         return values
 
     def reference(self, name: str, value: Any) -> Reference:
+        """A reference; one without anything if it was refused."""
         where = ("references", name)
+        if not self.sound(*where):
+            return Reference(name, where)
         if isinstance(value, dict):
             return Reference(
                 name,
@@ -189,27 +202,41 @@ class _Builder:
             return Reference(name, where, voice=text)
         return Reference(name, where, images=(text,))
 
-    def scenes(self, entries: Any) -> Iterator[Scene]:
-        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+    def scenes(self, entries: Sequence[Any]) -> Iterator[Scene]:
+        for index, entry in enumerate(entries):
             where = ("scenes", index)
-            if not self.sound(*where) or not isinstance(entry, dict):
+            if not isinstance(entry, dict):
                 continue
-            yield Scene(
-                id=entry["id"],
-                where=where,
-                settings=self.settings(entry, where),
-                vars=self.vars(entry, where),
-                references=self.names(entry, where),
-                shots=tuple(self.shot(shot, (*where, "shots", n)) for n, shot in enumerate(entry.get("shots") or [])),
-            )
+            called = entry.get("id")
+            if not isinstance(called, str):
+                self.refuse((*where, "id"))
+                called = str(index + 1)
+            settings = self.settings(entry, where)
+            shots = tuple(self.shots(entry, where))
+            if not shots and not settings.get("prompt"):  # told of; what else is wrong with the scene is told too
+                self.refuse((*where, "prompt"))
+                settings["prompt"] = Text("", (*where, "prompt"))
+            yield Scene(called, where, settings, self.vars(entry, where), self.names(entry, where), shots)
+
+    def shots(self, entry: Mapping[str, Any], where: Where) -> Iterator[Shot]:
+        if (*where, "shots") in self.misplaced:
+            return
+        for index, shot in enumerate(_list(entry, "shots")):
+            if isinstance(shot, dict):
+                yield self.shot(shot, (*where, "shots", index))
 
     def shot(self, entry: Mapping[str, Any], where: Where) -> Shot:
         fields = {
-            key: Text(value, (*where, key))
+            key: text
             for key, value in entry.items()
-            if isinstance(value, str) and key not in ("dialogue", "notes")
+            if key not in ("dialogue", "notes")
+            and (*where, key) not in self.misplaced
+            and (text := self.text(value, (*where, key))) is not None
         }
-        spoken = entry.get("dialogue")
+        if "seconds" not in fields:
+            self.refuse((*where, "seconds"))
+            fields["seconds"] = Text("", (*where, "seconds"))
+        spoken = entry.get("dialogue") if self.sound(*where, "dialogue") else None
         lines = []
         if isinstance(spoken, str):
             lines.append(Line(None, Text(spoken, (*where, "dialogue"))))
@@ -230,3 +257,8 @@ class _Builder:
 def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = data.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _list(data: Mapping[str, Any], key: str) -> Sequence[Any]:
+    value = data.get(key)
+    return value if isinstance(value, list) else []

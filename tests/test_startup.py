@@ -26,12 +26,12 @@ LOADS: dict[tuple[str, ...], set[str]] = {
     ("--version",): {"click"},
     ("models",): {"click"},
     ("schema", "job"): {"click"},
-    ("check", "--provider", "tokenhub", PLAN): {"click", "yaml", "jinja2"},
-    ("check", PLAN): {"click", "yaml", "jinja2"},
-    ("check", TEMPLATED): {"click", "yaml", "jinja2", "imagesize"},
-    ("prompts", PLAN): {"click", "yaml", "jinja2"},
-    ("quote", PLAN): {"click", "yaml", "jinja2"},
-    ("status", PLAN): {"click", "yaml", "jinja2"},
+    ("check", "--provider", "tokenhub", PLAN): {"click", "yaml"},
+    ("check", PLAN): {"click", "yaml"},
+    ("check", TEMPLATED): {"click", "yaml", "imagesize"},
+    ("prompts", PLAN): {"click", "yaml"},
+    ("quote", PLAN): {"click", "yaml"},
+    ("status", PLAN): {"click", "yaml"},
 }
 """Verb to the libraries that it loads, no more and no fewer."""
 

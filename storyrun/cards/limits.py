@@ -217,6 +217,9 @@ def _file(card: ModelCard, job: Mapping[str, Any], path: Sequence[str | int], er
                     "put it online and write the URL",
                 )
             return f"{name}: {card.model} takes {takes}", ""
+        case "minItems":
+            voice = job["references"][path[1]]["name"]
+            return f"{voice} is a voice alone; {_who(card)} takes a voice with a picture or a film of who speaks", ""
         case "maximum" if path[-1] == "bytes":
             most = _megabytes(error.validator_value)
             return f"{name} is {_megabytes(error.instance)}; {card.model} takes up to {most}", ""

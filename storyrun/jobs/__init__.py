@@ -14,7 +14,8 @@ from storyrun.jobs import scenes
 from storyrun.jobs.clips import Clips
 from storyrun.jobs.desk import Desk
 from storyrun.jobs.form import as_dict, exact, fingerprint, from_dict, number
-from storyrun.jobs.rendering import Scope, Unrendered
+from storyrun.jobs.names import Names
+from storyrun.jobs.rendering import Scope
 from storyrun.prompts import TemplateFault
 from storyrun.records import Plan, Text
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from storyrun.jobs.scenes import Effective
-    from storyrun.records import Job, Mode, ModelCard, Problem, Storyboard
+    from storyrun.records import Job, Mode, ModelCard, Problem, Storyboard, Where
     from storyrun.yamlfile import Document
 
 __all__ = ["CODES", "as_dict", "exact", "fingerprint", "from_dict", "number", "plan"]
@@ -46,6 +47,8 @@ CODES = {
     "SR340": "a model that nobody has confirmed (warning)",
     "SR341": "a combination that has no effect (warning)",
 }
+
+SPLIT = "split the plan, mention fewer axes, or exclude combinations"
 
 
 def plan(
@@ -82,6 +85,7 @@ class _Planner:
         self.templates = desk.templates
         self.model = model
         self.left_out: dict[tuple[str, str], list[str]] = {}
+        self.murky = False
 
     def run(self, *, whole: bool) -> tuple[Plan, tuple[Problem, ...]]:
         """The plan and its problems, sorted."""
@@ -91,15 +95,17 @@ class _Planner:
         mentioned: set[str] = set()
         jobs: list[Job] = []
         for scene in self.storyboard.scenes:
-            made, axes = self.scene(self.with_model(scenes.effective(self.storyboard, scene)))
+            made, axes = self.scene(
+                self.with_model(scenes.effective(self.storyboard, scene)), checks.MAX_CLIPS - len(jobs)
+            )
             mentioned |= axes
             jobs += made
             if len(jobs) > checks.MAX_CLIPS:
-                sentence = f"the plan makes more than {checks.MAX_CLIPS} clips"
-                self.found.add(scene.where, "SR212", sentence, "split it, or exclude combinations")
+                sentence = f"the plan makes more than {checks.MAX_CLIPS:,} clips"
+                self.found.add((*scene.where, "id"), "SR212", sentence, SPLIT)
                 break
         self.unused_vars()
-        if whole and not problems and not self.found.errors:
+        if whole and not self.murky:
             self.unmentioned(mentioned)
         problems += self.found.problems()
         problems += [problem for check in checks.JOB_CHECKS for problem in check(jobs, self.storyboard, document)]
@@ -122,18 +128,27 @@ class _Planner:
 
     def references(self) -> None:
         """Named files exist and are what they claim, used or not."""
-        for reference in self.storyboard.references.values():
-            voice = [reference.voice] if reference.voice else []
-            for kind, texts in (("image", reference.images), ("video", reference.videos), ("audio", voice)):
-                for text in texts:
-                    if not text.templated:
-                        self.desk.source(text, text.value, kind, "")  # type: ignore[arg-type]
+        for name in self.storyboard.references:
+            for text in scenes.reference_texts(self.storyboard, name):
+                if not text.templated:
+                    self.desk.source(text, text.value, None)
+                for fault in self.templates.faults(text.value):
+                    self.found.fault(text, fault)
+
+    def files(self, view: Effective) -> None:
+        """The files that a scene names as they stand exist, whatever else is wrong with it."""
+        for key in ("first_frame", "last_frame", "audio"):
+            text = view.settings.get(key)
+            if text is None or text.templated or text.where in self.storyboard.refused:
+                continue
+            if key != "audio" or text.value not in ("auto", "none"):
+                self.desk.source(text, text.value, None)
 
     def unused_vars(self) -> None:
         """Vars that no scene uses are judged too."""
         if self.storyboard.scenes:
             view = scenes.Effective(self.storyboard.scenes[0], {}, frozenset(), (), dict(self.storyboard.vars))
-            scenes.check_names(self.storyboard.vars.values(), self.storyboard, view, self.templates, self.found)
+            Names(self.storyboard, view, self.templates, self.found).faulty(self.storyboard.vars.values())
 
     def unmentioned(self, mentioned: set[str]) -> None:
         """An axis that nobody mentions would silently make no difference."""
@@ -144,16 +159,25 @@ class _Planner:
 
     # ── one scene ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def scene(self, view: Effective) -> tuple[list[Job], frozenset[str]]:
-        """The jobs of a scene, and the axes it mentions (also when a problem leaves it without jobs)."""
+    def scene(self, view: Effective, room: int) -> tuple[list[Job], frozenset[str]]:
+        """The jobs of a scene, about `room` at most, and the axes it mentions, also when a problem leaves no jobs."""
         template = scenes.template_text(view, self.templates)
         full = self.reach(view, template)
-        good = self.template_named(view)
-        good = scenes.check_names(full.texts, self.storyboard, view, self.templates, self.found) and good
-        if not good:
+        faulty = Names(self.storyboard, view, self.templates, self.found).faulty(full.texts)
+        if not self.template_named(view):
+            faulty |= {view.settings["template"].where}
+        self.murky = self.murky or bool(faulty)  # a misspelt name may have been meant for anything
+        self.files(view)
+        if {("provider",), ("defaults",)} & self.storyboard.refused:
+            return [], full.axes  # no telling which models there are, or what the scene carries
+        if self.too_many(view, full.axes):
             return [], full.axes
-        mode = scenes.mode_of(bool(view.references or full.names or full.templated_name), view.settings)
-        possible = self.possible_cards(view, mode)
+        strangers = full.names - self.storyboard.references.keys()
+        listed = [text for text in view.references if text.where not in self.storyboard.refused]
+        mode = scenes.mode_of(bool(listed or full.names - strangers or full.templated_name), view.settings)
+        # With a stranger among its names, nobody knows what the scene carries: then the mode is no reason for an error.
+        sure = not strangers and len(listed) == len(view.references)
+        possible = self.possible_cards(view, mode, faulty, sure=sure)
         if not possible:
             return [], full.axes
         view, dropped = scenes.without_untaken_defaults(view, mode, possible)
@@ -163,16 +187,26 @@ class _Planner:
         axes = self.reach(view, template).axes
         variants = scenes.variants(self.storyboard, axes)
         if not variants and all(axis.values for axis in self.storyboard.matrix):
-            self.found.add((*view.scene.where, "id"), "SR208", f"every variant of {view.scene.id} is excluded")
+            sentence, hint = f"every variant of {view.scene.id} is excluded", "leave one, or remove the scene"
+            self.found.add((*view.scene.where, "id"), "SR208", sentence, hint)
         jobs: list[Job] = []
         for variant in variants:
-            scope = Scope(view, variant, self.templates, self.found, self.desk.judged)
-            try:
-                labels = {axis: value.label for axis, value in variant.items()}
-                jobs += Clips(self.desk, view, scope, template).jobs(labels)
-            except Unrendered:
-                continue
+            scope = Scope(view, variant, self.templates, self.found, self.desk.judged, faulty)
+            labels = {axis: value.label for axis, value in variant.items()}
+            jobs += Clips(self.desk, view, scope, mode, full).jobs(labels)
+            if len(jobs) > room:
+                break
         return jobs, axes
+
+    def too_many(self, view: Effective, axes: frozenset[str]) -> bool:
+        """Whether the axes of a scene multiply to more clips than anybody can want: told before they are made."""
+        count = scenes.combinations(self.storyboard, axes)
+        if count <= checks.MAX_CLIPS:
+            return False
+        names = " x ".join(axis.name for axis in self.storyboard.matrix if axis.name in axes)
+        sentence = f"{view.scene.id} makes {count:,} clips over {names}; {checks.MAX_CLIPS:,} is the most"
+        self.found.add((*view.scene.where, "id"), "SR212", sentence, SPLIT)
+        return True
 
     def reach(self, view: Effective, template: Text | None) -> scenes.Reach:
         """Everything that the scene's texts and its template file lead to."""
@@ -194,20 +228,18 @@ class _Planner:
             return False
         return True
 
-    def possible_cards(self, view: Effective, mode: Mode) -> list[ModelCard]:
+    def possible_cards(self, view: Effective, mode: Mode, faulty: frozenset[Where], *, sure: bool) -> list[ModelCard]:
         """The cards that the scene's model can mean: one, or one for each variant where the model is a template."""
         wanted = view.settings.get("model")
-        if wanted is None or not wanted.templated:
-            card = self.desk.card(wanted, None if wanted is None else wanted.value, mode, view, "")
-            return [card] if card else []
-        axes = scenes.reach([wanted], self.storyboard, view.vars, self.templates).axes
+        axes = frozenset[str]()
+        if wanted is not None and wanted.templated:
+            axes = scenes.reach([wanted], self.storyboard, view.vars, self.templates).axes
         found: list[ModelCard] = []
         for variant in scenes.variants(self.storyboard, axes):
-            scope = Scope(view, variant, self.templates, self.found, self.desk.judged)
-            try:
-                card = self.desk.card(wanted, scope.text(wanted), mode, view, scope.label)
-            except Unrendered:
-                continue
-            if card and card not in found:
-                found.append(card)
+            scope = Scope(view, variant, self.templates, self.found, self.desk.judged, faulty)
+            model = None if wanted is None else scope.told(wanted)
+            if wanted is None or model is not None:
+                card = self.desk.card(wanted, model, mode, scope, sure=sure)
+                if card and card not in found:
+                    found.append(card)
         return found

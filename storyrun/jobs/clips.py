@@ -7,73 +7,69 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from storyrun import cards, nearest, references
-from storyrun.jobs import scenes
-from storyrun.jobs.form import as_dict, fingerprint
-from storyrun.jobs.rendering import Unrendered
+from storyrun import cards, references
+from storyrun.jobs import judging, scenes
+from storyrun.jobs.binding import Binding, Wording
+from storyrun.jobs.form import fingerprint
+from storyrun.jobs.rendering import GAP
 from storyrun.jobs.stems import clip_id, file_stem
 from storyrun.prompts import PROMPT, SHOTS
+from storyrun.prompts.built_in import join
 from storyrun.records import BoundReference, Job, Money, ShotWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from storyrun.jobs.desk import Desk
     from storyrun.jobs.rendering import Scope
-    from storyrun.jobs.scenes import Effective
-    from storyrun.records import Mark, MediaKind, MediaSource, Mode, ModelCard, Severity, Shot, Text, Where
-
-SHORTFALL_CODES = {
-    "seconds": "SR320",
-    "length": "SR320",
-    "shots": "SR320",
-    "resolution": "SR321",
-    "aspect_ratio": "SR322",
-    "prompt": "SR323",
-    "negative_prompt": "SR324",
-    "seed": "SR325",
-    "audio": "SR326",
-    "audio_file": "SR326",
-    "references": "SR327",
-    "first_frame": "SR328",
-    "last_frame": "SR328",
-}
+    from storyrun.jobs.scenes import Effective, Reach
+    from storyrun.records import Mark, Mode, ModelCard, Shot
 
 
 class Clips:
     """Makes the jobs of one scene in one variant."""
 
-    def __init__(self, desk: Desk, view: Effective, scope: Scope, template: Text | None) -> None:
+    def __init__(self, desk: Desk, view: Effective, scope: Scope, mode: Mode, reach: Reach) -> None:
+        """`mode` and `reach` are what can be seen of the scene before it is rendered."""
         self._desk = desk
         self._view = view
         self._scope = scope
-        self._template = template
+        self._mode = mode
+        self._template = scenes.template_text(view, desk.templates)
+        self._binding = Binding(desk, view, scope, reach)
 
     def jobs(self, variant: Mapping[str, str]) -> Iterator[Job]:
-        """Every take of every piece that the model makes in one clip. Raises `Unrendered`; problems are noted."""
+        """Every take of every piece that the model makes in one clip; none if there is a problem, which is noted."""
         scope, view = self._scope, self._view
         takes = int(scope.setting("takes") or 1)
         windows = self._windows()
-        card, whole = self._piece(windows, None)
-        pieces = [(card, whole)]
-        if len(windows) > 1 and not cards.several_shots(card, whole.mode):
-            self._one_by_one(card, whole)
-            pieces = [self._piece(windows, window) for window in windows]
+        whole = self._piece(windows, None)
+        if whole is None:
+            return
+        pieces = [whole]
+        if len(windows) > 1 and not cards.several_shots(whole[0], whole[1].mode):
+            self._one_by_one(*whole)
+            pieces = [piece for window in windows if (piece := self._piece(windows, window))]
         for card, draft in pieces:
-            for take in range(1, takes + 1):
-                called = clip_id(draft.id, variant, take)
-                job = replace(
-                    draft,
-                    id=called,
-                    variant=variant,
-                    take=take,
-                    seed=None if draft.seed is None else draft.seed + take - 1,
-                    stem=file_stem(draft.id, variant, take, called),
-                    places=self._places(view),
-                )
-                job = replace(job, fingerprint=fingerprint(job, self._desk.drawing_revision))
-                if self._meets(card, job):
-                    yield job
+            made = [self._take(draft, variant, take) for take in range(1, takes + 1)]
+            if judging.meets(card, made[0], view, scope) and made[-1].seed != made[0].seed:
+                judging.meets(card, made[-1], view, scope)
+            if not scope.broken and not self._desk.refused(view.scene.where):
+                yield from made
+
+    def _take(self, draft: Job, variant: Mapping[str, str], take: int) -> Job:
+        """One take of a clip, with its names."""
+        called = clip_id(draft.id, variant, take)
+        job = replace(
+            draft,
+            id=called,
+            variant=variant,
+            take=take,
+            seed=None if draft.seed is None else draft.seed + take - 1,
+            stem=file_stem(draft.id, variant, take, called),
+            places=self._places(self._view),
+        )
+        return replace(job, fingerprint=fingerprint(job, self._desk.drawing_revision))
 
     def _one_by_one(self, card: ModelCard, whole: Job) -> None:
         """A sound file cannot lie under shots that come as clips of their own."""
@@ -81,15 +77,14 @@ class Clips:
             return
         sentence = f"{card.model} makes the shots of {self._view.scene.id} one by one: no audio file fits them all"
         hint = "lay the sound under the finished cut"
-        self._note(self._view.settings["audio"].where, "SR330", sentence, hint)
-        raise Unrendered
+        self._scope.note(self._view.settings["audio"].where, "SR330", sentence, hint)
 
     def _windows(self) -> list[ShotWindow]:
         """The scene's shots, rendered, with their times; their texts still hold @names."""
         windows: list[ShotWindow] = []
         start = Fraction(0)
         for index, shot in enumerate(self._view.scene.shots, start=1):
-            end = start + Fraction(self._scope.judged("seconds", shot.fields["seconds"], in_shot=True))
+            end = start + Fraction(self._scope.judged("seconds", shot.fields["seconds"], in_shot=True) or 1)
             windows.append(
                 ShotWindow(
                     index,
@@ -114,8 +109,11 @@ class Clips:
 
     # ── the draft of one clip ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _piece(self, windows: list[ShotWindow], only: ShotWindow | None) -> tuple[ModelCard, Job]:
-        """The job of the whole scene, or of one of its shots, without variant, take and fingerprint."""
+    def _piece(self, windows: list[ShotWindow], only: ShotWindow | None) -> tuple[ModelCard, Job] | None:
+        """The job of the whole scene, or of one of its shots, without variant, take and fingerprint.
+
+        None where there is no card; what else is wrong is noted and leaves the scope broken.
+        """
         view = self._view
         shots = windows
         settings = dict(view.settings)
@@ -129,23 +127,28 @@ class Clips:
         parts = self._parts(shots)
         joined = self._joined(parts)
         negative = self._raw("negative_prompt") or ""
-        listed = [self._scope.text(text) for text in view.references]
+        listed = [told for text in view.references if (told := self._scope.told(text))]
         names = list(dict.fromkeys([*listed, *references.names(joined), *references.names(negative)]))
-        mode = scenes.mode_of(bool(names), settings)
+        mode = self._mode if self._scope.broken else scenes.mode_of(bool(names), settings)
         wanted = settings.get("model")
-        model = None if wanted is None else self._scope.text(wanted)
-        card = self._desk.card(wanted, model, mode, view, self._scope.label)
+        model = None if wanted is None else self._scope.told(wanted)
+        if wanted is not None and model is None:
+            return None
+        card = self._desk.card(wanted, model, mode, self._scope)
         if card is None:
-            raise Unrendered
-        bound = self._bound(names, card)
-        self._takes_own(view, card, mode)
-        wording = Wording({reference.name: reference.word for reference in bound})
-        prompt = wording(joined)
-        if not prompt:
-            self._note((*view.scene.where, "id"), "SR331", f"the prompt of {view.scene.id} is empty", "")
-            raise Unrendered
+            return None
+        bound = self._binding.bound(names, listed, card)
+        refused = judging.not_taken(view, card, mode, self._scope)
+        wording = Wording(bound)
+        prompt = wording(joined) or GAP
+        if not joined:
+            hint = "say what the clip shows: in `prompt`, or in the `action` of a shot"
+            where, key, _ = judging.place("prompt" if self._template is None else "template", view, None)
+            self._scope.note(where, "SR331", f"the prompt of {view.scene.id} is empty", hint, key=key)
         taken = {
-            key for key, text in settings.items() if key in scenes.TAKEN_BY_ALL or scenes.takes(card, mode, key, text)
+            key
+            for key, text in settings.items()
+            if key not in refused and (key in scenes.TAKEN_BY_ALL or scenes.takes(card, mode, key, text))
         }
         if not shots:
             length = Fraction(self._scope.setting("seconds") or card.default_seconds)
@@ -193,51 +196,12 @@ class Clips:
     def _joined(self, parts: dict[str, Any]) -> str:
         """The parts as one text, by the scene's template."""
         named = self._view.settings.get("template")
-        if self._template is not None:
+        if named is not None and self._scope.beyond(named):
+            return GAP
+        if named is not None and self._template is not None:
             return self._scope.join(self._template.value, named, parts)
         built_in = named.value if named is not None else (SHOTS if self._view.scene.shots else PROMPT)
-        return self._scope.join(self._desk.templates.file(built_in), None, parts)
-
-    def _bound(self, names: list[str], card: ModelCard) -> tuple[BoundReference, ...]:
-        """The references that the clip carries, in the order the request carries them. Raises `Unrendered`."""
-        carried: list[tuple[str, list[MediaSource], MediaSource | None]] = []
-        known = self._desk.storyboard.references
-        for name in names:
-            reference = known.get(name)
-            if reference is None:
-                where = self._view.references[0].where if self._view.references else (*self._view.scene.where, "id")
-                hint = nearest.hint(name, known) or "name it once under `references:`"
-                self._note(where, "SR205", f"there is no reference `{name}`", hint)
-                raise Unrendered
-            media = [*self._files(reference.images, "image"), *self._files(reference.videos, "video")]
-            voices = self._files([reference.voice] if reference.voice else [], "audio")
-            carried.append((name, media, voices[0] if voices else None))
-        words = references.words_for(
-            card.reference_words, [(name, [medium.kind for medium in media]) for name, media, _ in carried]
-        )
-        return tuple(BoundReference(name, tuple(media), voice, words[name]) for name, media, voice in carried)
-
-    def _files(self, texts: Sequence[Text], kind: MediaKind) -> list[MediaSource]:
-        found = []
-        for text in texts:
-            source = self._desk.source(text, self._scope.text(text), kind, self._scope.label)
-            if source is None:
-                raise Unrendered
-            found.append(source)
-        return found
-
-    def _takes_own(self, view: Effective, card: ModelCard, mode: Mode) -> None:
-        """The card takes every setting that the scene wrote itself. Raises `Unrendered` if not."""
-        refused = [
-            (key, text)
-            for key, text in view.settings.items()
-            if key in view.own and key not in scenes.TAKEN_BY_ALL and not scenes.takes(card, mode, key, text)
-        ]
-        for key, text in refused:
-            sentence = f"{scenes.MODE_WORDS[mode]} of {card.model} takes no {key}"
-            self._note(text.where, "SR310", sentence, f"remove this line{_why_not(mode, key)}", key=True)
-        if refused:
-            raise Unrendered
+        return join(built_in, parts)
 
     def _draft(
         self,
@@ -257,7 +221,10 @@ class Clips:
             return None if value is None else value == "true"
 
         written = setting("seconds")
-        seconds = shots[-1].end if self._view.scene.shots else (Fraction(written) if written else None)
+        if self._view.scene.shots:
+            seconds = shots[-1].end if self._timed() else None
+        else:
+            seconds = Fraction(written) if written else None
         length = card.default_seconds if seconds is None else seconds
         resolution = setting("resolution")
         ratio = setting("aspect_ratio")
@@ -268,9 +235,10 @@ class Clips:
         audio = setting("audio")
         audio_file = None
         if audio not in (None, "auto", "none"):
-            audio, audio_file = "file", self._files([self._view.settings["audio"]], "audio")[0]
+            audio_file = next(iter(self._binding.files([self._view.settings["audio"]])), None)
+            audio = "file" if audio_file else None
         first, last = (
-            self._files([self._view.settings[key]], "image")[0] if key in taken else None
+            next(iter(self._binding.files([self._view.settings[key]])), None) if key in taken else None
             for key in ("first_frame", "last_frame")
         )
         sounding = card.sound == "always" or (card.sound == "optional" and audio != "none")
@@ -315,6 +283,12 @@ class Clips:
             look="",
         )
 
+    def _timed(self) -> bool:
+        """Whether every shot says how long it is."""
+        return all(
+            self._scope.judged("seconds", shot.fields["seconds"], in_shot=True) for shot in self._view.scene.shots
+        )
+
     def _price(
         self, card: ModelCard, resolution: str, length: Fraction, *, sounding: bool, films: bool
     ) -> Money | None:
@@ -330,8 +304,6 @@ class Clips:
             reference_seconds=None if films else Fraction(0),
             currency=self._desk.currency,
         )
-
-    # ── places and problems ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _places(self, view: Effective) -> dict[str, Mark]:
         """Where each field of the scene was written, for telling people what changed and where."""
@@ -349,60 +321,9 @@ class Clips:
         places["scene"] = mark((*view.scene.where, "id"))
         return places
 
-    def _meets(self, card: ModelCard, job: Job) -> bool:
-        """Whether the model takes the finished job; a problem at the right line for each thing it does not."""
-        form = as_dict(job)
-        shortfalls = cards.shortfalls(card, form)
-        for shortfall in shortfalls:
-            code = SHORTFALL_CODES.get(shortfall.field, "SR329")
-            self._note(self._place(shortfall.field), code, shortfall.sentence, shortfall.hint)
-        for caution in cards.cautions(card, form):
-            self._note(self._place(caution.field), "SR341", caution.sentence, caution.hint, severity="warning")
-        return not shortfalls
-
-    def _place(self, field: str) -> Where:
-        """Where to point for a field of a job."""
-        scene = self._view.scene
-        if field in ("seconds", "length", "prompt", "shots") and scene.shots:
-            return (*scene.where, "shots")
-        text = self._view.settings.get({"audio_file": "audio", "length": "seconds"}.get(field, field))
-        return text.where if text is not None and text.where else (*scene.where, "id")
-
-    def _note(
-        self, where: Where, code: str, sentence: str, hint: str, *, key: bool = False, severity: Severity = "error"
-    ) -> None:
-        self._desk.found.add(where, code, sentence, hint, variant=self._scope.label, key=key, severity=severity)
-
-
-class Wording:
-    """Writes texts the way the model names its references."""
-
-    def __init__(self, words: Mapping[str, str]) -> None:
-        self._words = words
-
-    def __call__(self, text: str) -> str:
-        return references.write(text, self._words)
-
-    def shot(self, shot: ShotWindow) -> ShotWindow:
-        """A shot with all its texts written so."""
-        return replace(
-            shot,
-            framing=self(shot.framing),
-            camera=self(shot.camera),
-            action=self(shot.action),
-            sound=self(shot.sound),
-            dialogue=tuple((self(who), self(said)) for who, said in shot.dialogue),
-        )
-
 
 def printed(seconds: Fraction) -> int | Decimal:
     """Seconds as a template prints and reckons with them: 3, 2.5."""
     if seconds.denominator == 1:
         return seconds.numerator
     return (Decimal(seconds.numerator) / Decimal(seconds.denominator)).normalize()
-
-
-def _why_not(mode: Mode, key: str) -> str:
-    if key == "aspect_ratio" and mode in ("image", "frames"):
-        return ": the clip keeps the shape of its first frame"
-    return "" if mode == "text" else f": the scene is {scenes.MODE_WORDS[mode]} because of what it carries"

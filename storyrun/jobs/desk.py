@@ -12,8 +12,8 @@ from storyrun.prompts import Templates
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from storyrun.jobs.scenes import Effective
-    from storyrun.records import MediaKind, MediaSource, Mode, ModelCard, Storyboard, Text
+    from storyrun.jobs.rendering import Scope
+    from storyrun.records import MediaKind, MediaSource, Mode, ModelCard, Storyboard, Text, Where
     from storyrun.yamlfile import Document
 
 
@@ -43,21 +43,36 @@ class Desk:
         self.judged: dict[Any, Any] = {}
         self._shelf = scenes.Shelf(provider, storyboard.provider)
         self._files: dict[Path, MediaSource] = {}
+        self._touched = {where[:length] for where in storyboard.refused for length in range(len(where) + 1)}
+
+    def refused(self, where: Where) -> bool:
+        """Whether the schema refused something at or under a place."""
+        return where in self._touched
 
     def card(
-        self, text: Text | None, wanted: str | None, mode: Mode, view: Effective, variant: str
+        self, text: Text | None, wanted: str | None, mode: Mode, scope: Scope, *, sure: bool = True
     ) -> ModelCard | None:
-        """The card for a wanted model in a mode; None, with a problem noted where it is named, when there is none."""
-        where = text.where if text is not None and text.where else (*view.scene.where, "id")
+        """The card for a wanted model in a mode; None, with a problem noted where it is named, when there is none.
+
+        A model that nobody names is missing beside the provider; one from the command line stands nowhere in the plan.
+        When the mode is not `sure`, there may be none without a problem.
+        """
+        where: Where = ("provider",) if text is None else text.where
+        label = scope.label(where)
         try:
             card = self._shelf.pick(wanted, mode)
         except cards.UnknownModel as unknown:
-            self.found.add(where, "SR301", unknown.sentence, unknown.hint, variant=variant)
+            if not sure and any(self._shelf.has(wanted, other) for other in scenes.MODE_WORDS):
+                return None
+            self.found.add(where, "SR301", unknown.sentence, unknown.hint, label=label)
             return None
         if mode not in card.modes:
-            makes = " and ".join(scenes.MODE_WORDS[known] for known in card.modes)
-            sentence = f"{card.model} makes {makes}; scene {view.scene.id} needs {scenes.MODE_WORDS[mode]}"
-            self.found.add(where, "SR302", sentence, self._able(card, mode), variant=variant)
+            if not sure:
+                return None
+            *some, last = [scenes.MODE_WORDS[known] for known in card.modes]
+            makes = f"{', '.join(some)} and {last}" if some else last
+            sentence = f"{card.model} makes {makes}, not {scenes.MODE_WORDS[mode]}"
+            self.found.add(where, "SR302", sentence, self._able(card, mode), label=label)
             return None
         self.cards[card.model] = card
         if card.warning:
@@ -68,18 +83,30 @@ class Desk:
         """A hint that names models of the same provider that have the mode."""
         if card.provider not in cards.PROVIDERS:
             return ""
-        able = [known.model for known in cards.load(card.provider).values() if mode in known.modes]
-        return (
-            f"{card.provider} has {' and '.join(able[:3])} for that" if able else f"{card.provider} has none for that"
-        )
+        able = [known for known in cards.load(card.provider).values() if mode in known.modes]
+        for known in able:
+            if known.family == card.family:
+                return f"{known.model} does; `model: {card.family}` picks the one that fits each scene"
+        if not able:
+            return f"no model on {card.provider} does"
+        return f"on {card.provider} {able[0].model} does" + (f", or {able[1].model}" if len(able) > 1 else "")
 
-    def source(self, text: Text, value: str, kind: MediaKind, variant: str) -> MediaSource | None:
-        """A file or URL looked at; None, with a problem noted, when it cannot be used."""
+    def source(self, text: Text, value: str, scope: Scope | None) -> MediaSource | None:
+        """A file or URL looked at; None, with a problem noted, when it cannot be used. `scope` None: for all clips."""
         try:
-            found = sources.media_source(self.folder, value, kind, self._files.get)
+            found = sources.media_source(self.folder, value, _kind(text.where), self._files.get)
         except sources.SourceFault as fault:
-            self.found.add(text.where, fault.code, fault.sentence, fault.hint, variant=variant)
+            label = "" if scope is None else scope.label(text.where)
+            self.found.add(text.where, fault.code, fault.sentence, fault.hint, label=label)
             return None
         if found.path is not None:
             self._files[found.path] = found
         return found
+
+
+def _kind(where: Where) -> MediaKind | None:
+    """What a file must be at a place; None for a reference that is one path: its extension tells."""
+    if where[0] == "references":
+        kinds: dict[str | int, MediaKind] = {"images": "image", "videos": "video", "voice": "audio"}
+        return kinds[where[2]] if len(where) > 2 else None
+    return "audio" if where[-1] == "audio" else "image"

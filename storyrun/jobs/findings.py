@@ -1,23 +1,30 @@
-"""Problems found while planning, each told once however many variants share it."""
+"""Problems found while planning, each told once however many scenes and variants share it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from storyrun.records import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from storyrun.prompts import TemplateFault
-    from storyrun.records import Problem, Severity, Text, Where
+    from storyrun.records import Severity, Text, Where
     from storyrun.yamlfile import Document
+
+MANY = 5
+"""Problems of one kind, each of other clips, that are told at one place: a table of 300 rows may have one for each."""
 
 
 class Findings:
-    """Collects problems by place and sentence; a variant is named when the problem is not in all of them."""
+    """Collects problems by place and sentence, and in which clips each was found."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._found: dict[tuple[Where, str, str], tuple[Problem, list[str]]] = {}
+        self._everywhere: set[tuple[Where, str, str]] = set()
 
     def add(
         self,
@@ -26,65 +33,59 @@ class Findings:
         sentence: str,
         hint: str = "",
         *,
-        variant: str = "",
+        label: str = "",
         needle: str = "",
+        nth: int = 0,
         key: bool = False,
         severity: Severity = "error",
     ) -> None:
-        """Note a problem. `variant` is the label of the clip's variant, `needle` the word to point at."""
-        known = self._found.get((where, code, sentence))
-        if known is None:
-            problem = self._document.problem(where, code, sentence, hint, severity=severity, key=key, needle=needle)
-            known = self._found[where, code, sentence] = (problem, [])
-        if variant and variant not in known[1]:
-            known[1].append(variant)
+        """Note a problem. `label` names the clip it was found in, "" if it does not depend on clips.
 
-    def fault(self, text: Text, fault: TemplateFault, variant: str = "", needle: str = "") -> None:
-        """Note what is wrong with a template, at its line in the plan."""
-        from storyrun.records import Problem
+        `needle` is what to point at in the text there, the `nth` from 0; `key` points at the key of the value.
+        """
+        known = (where, code, sentence)
+        if known not in self._found:
+            self._found[known] = (self._problem(where, code, sentence, hint, needle, nth, key, severity), [])
+        if not label:
+            self._everywhere.add(known)
+        elif label not in self._found[known][1]:
+            self._found[known][1].append(label)
 
-        if fault.file:
-            sentence = f"in template {fault.file}, line {fault.line}: {fault.sentence.removeprefix('template: ')}"
-            self.add(text.where, fault.code, sentence, fault.hint, variant=variant)
-            return
-        source, first = self._document.source(text.where)
-        needle = needle or fault.needle
-        if needle and needle in source:
-            self.add(text.where, fault.code, fault.sentence, fault.hint, variant=variant, needle=needle)
-            return
-        line = first + self._line_in(source, fault) - 1
-        at = (*text.where, line)
-        if (at, fault.code, fault.sentence) not in self._found:
-            shown = self._document.lines[line - 1] if line <= len(self._document.lines) else ""
-            mark = self._document.mark(text.where)
-            column = mark.column if mark.line == line else len(shown) - len(shown.lstrip()) + 1
-            problem = Problem("error", fault.code, self._document.file, line, column, fault.sentence, fault.hint, shown)
-            self._found[at, fault.code, fault.sentence] = (problem, [variant] if variant else [])
+    def fault(self, text: Text, fault: TemplateFault, *, label: str = "", file: str = "") -> None:
+        """Note what is wrong with a template. `file` is the one that the text was read from, if it was."""
+        file = fault.file or file
+        if file:
+            sentence = f"in template {file}, line {fault.line}: {fault.sentence}"
+            self.add(text.where, fault.code, sentence, fault.hint, label=label)
+        else:
+            self.add(
+                text.where, fault.code, fault.sentence, fault.hint, label=label, needle=fault.needle, nth=fault.nth
+            )
 
-    def _line_in(self, source: str, fault: TemplateFault) -> int:
-        """The fault's line in the text as it stands in the plan: folding has joined lines, so look again."""
-        from pathlib import Path
-
-        from storyrun.prompts import TemplateFault, Templates
-
-        try:
-            Templates(Path()).check(source)
-        except TemplateFault as again:
-            return min(again.line, source.count("\n") + 1)
-        return min(fault.line, source.count("\n") + 1)
-
-    @property
-    def errors(self) -> bool:
-        """Whether anything found forbids the run."""
-        return any(problem.severity == "error" for problem, _ in self._found.values())
+    def _problem(
+        self, where: Where, code: str, sentence: str, hint: str, needle: str, nth: int, key: bool, severity: Severity
+    ) -> Problem:
+        document = self._document
+        mark = document.locate(where, needle, nth, key=key) if needle else document.mark(where, key)
+        source = document.lines[mark.line - 1] if mark.line <= len(document.lines) else ""
+        return Problem(severity, code, document.file, mark.line, mark.column, sentence, hint, source)
 
     def problems(self) -> Iterator[Problem]:
-        """What was found, with the variants it was found in."""
-        from dataclasses import replace
-
-        for problem, variants in self._found.values():
-            if not variants:
+        """What was found, with the clips it was found in unless it is in all that could have it."""
+        alike: dict[tuple[Where, str], list[Problem]] = {}
+        for known, (problem, labels) in self._found.items():
+            if not labels or known in self._everywhere:
                 yield problem
                 continue
-            more = f" and {len(variants) - 1} more" if len(variants) > 1 else ""
-            yield replace(problem, sentence=f"{problem.sentence} ({variants[0]}{more})")
+            others = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+            told = replace(problem, sentence=f"{problem.sentence} ({labels[0]}{others})")
+            alike.setdefault(known[:2], []).append(told)
+        for group in alike.values():
+            yield from group if len(group) <= MANY else _cut(group)
+
+
+def _cut(group: list[Problem]) -> list[Problem]:
+    """The first of many problems of one kind; the one that is read last says how many more there are."""
+    shown = sorted(group[:MANY], key=lambda problem: problem.order)
+    last = shown[-1]
+    return [*shown[:-1], replace(last, sentence=f"{last.sentence}, and {len(group) - MANY} more of this kind here")]

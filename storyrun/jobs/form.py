@@ -44,7 +44,7 @@ def as_dict(job: Job) -> dict[str, Any]:
     form["first_frame"] = _media(job.first_frame)
     form["last_frame"] = _media(job.last_frame)
     form["references"] = [
-        _present({"name": r.name, "word": r.word, "media": [_media(m) for m in r.media], "voice": _media(r.voice)})
+        {"name": r.name, "word": r.word, "media": [_media(m) for m in r.media]} | _present({"voice": _media(r.voice)})
         for r in job.references
     ] or None
     form["shots"] = [_window(shot) for shot in job.shots]

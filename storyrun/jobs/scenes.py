@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from storyrun import cards, nearest, references
-from storyrun.checks import FIELDS
+from storyrun import cards, references
 from storyrun.prompts import BUILT_IN, TemplateFault
 from storyrun.records import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from storyrun.jobs.findings import Findings
-    from storyrun.prompts import Mention, Templates
+    from storyrun.prompts import Templates
     from storyrun.records import Axis, AxisValue, Mode, ModelCard, Scene, Storyboard, Where
 
 Variant = dict[str, "AxisValue"]
@@ -52,6 +51,12 @@ class Effective:
                     yield line.speaker
                 yield line.text
 
+    def label(self, where: Where, variant: str) -> str:
+        """How to name a clip of this scene beside a problem at a place: by its variant, elsewhere by its scene, too."""
+        if where[:2] == self.scene.where:
+            return variant
+        return f"scene {self.scene.id}" + (f", {variant}" if variant else "")
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -80,8 +85,9 @@ def effective(storyboard: Storyboard, scene: Scene) -> Effective:
 
 
 def reach(start: Iterable[Text], storyboard: Storyboard, vars_: Mapping[str, Text], templates: Templates) -> Reach:
-    """Everything that the texts lead to, through vars and references. Faulty templates lead nowhere."""
+    """Everything that the texts lead to, through vars, references and includes. Faulty templates lead nowhere."""
     axes = {axis.name for axis in storyboard.matrix}
+    known = set(storyboard.references)
     found: set[str] = set()
     names: set[str] = set()
     templated = False
@@ -92,18 +98,20 @@ def reach(start: Iterable[Text], storyboard: Storyboard, vars_: Mapping[str, Tex
         if (text.where, text.value) in seen:
             continue
         seen[text.where, text.value] = text
-        for mention in quietly(templates, text):
+        for mention in templates.mentions(text.value):
             if mention.name in axes:
                 found.add(mention.name)
             elif mention.name in vars_:
                 waiting.append(vars_[mention.name])
-        bound = set(references.names(text.value))
-        if references.has_templated_name(text.value):
-            templated = True
-            bound |= set(storyboard.references)
-        names |= bound & set(references.names(text.value))
-        for name in bound & set(storyboard.references):
-            waiting += reference_texts(storyboard, name)
+        for said in (text.value, *templates.included(text.value)) if references.may_bind(text.where) else ():
+            unfinished = references.unfinished(said) - known
+            written = set(references.names(said)) - unfinished
+            names |= written
+            if unfinished or references.has_templated_name(said):
+                templated = True
+                written = known
+            for name in written & known:
+                waiting += reference_texts(storyboard, name)
     return Reach(frozenset(found), frozenset(names), templated, tuple(seen.values()))
 
 
@@ -111,14 +119,6 @@ def reference_texts(storyboard: Storyboard, name: str) -> list[Text]:
     """The paths and URLs of one reference, as written."""
     reference = storyboard.references[name]
     return [*reference.images, *reference.videos, *([reference.voice] if reference.voice else [])]
-
-
-def quietly(templates: Templates, text: Text) -> tuple[Mention, ...]:
-    """The mentions of a text, none if its template is faulty: that is told elsewhere."""
-    try:
-        return templates.mentions(text.value)
-    except TemplateFault:
-        return ()
 
 
 def template_text(view: Effective, templates: Templates) -> Text | None:
@@ -161,13 +161,21 @@ class Shelf:
             self._picked[wanted, mode] = self._choose(wanted, mode)
         return self._picked[wanted, mode]
 
+    def has(self, wanted: str | None, mode: Mode) -> bool:
+        """Whether there is a card for that."""
+        try:
+            self.pick(wanted, mode)
+        except cards.UnknownModel:
+            return False
+        return True
+
     def _choose(self, wanted: str | None, mode: Mode) -> ModelCard:
         if wanted is None:
             if self._animatic:
                 return cards.permissive()
             provider = self._providers[0]
-            example = next(iter(cards.load(provider)))
-            raise cards.UnknownModel(f"{provider} needs a model", f"write `model: {example}`, or pass --model")
+            hint = "add `model:` with an id or a family, or pass --model; `storyrun models` lists them"
+            raise cards.UnknownModel(f"{provider} needs a model", hint)
         refusals = []
         for provider in self._providers:
             try:
@@ -207,80 +215,18 @@ def takes(card: ModelCard, mode: Mode, key: str, text: Text | None) -> bool:
     return text.templated or cards.accepts(card, mode, "audio_file")
 
 
+def combinations(storyboard: Storyboard, mentioned: frozenset[str]) -> int:
+    """How many combinations the mentioned axes have, before any is excluded."""
+    return math.prod(len(axis.values) for axis in storyboard.matrix if axis.name in mentioned)
+
+
 def variants(storyboard: Storyboard, mentioned: frozenset[str]) -> list[Variant]:
     """The combinations of the mentioned axes in matrix order, less the excluded ones."""
     axes: list[Axis] = [axis for axis in storyboard.matrix if axis.name in mentioned]
     applying = [entry for entry in storyboard.exclude if entry and set(entry) <= mentioned]
-    combinations = []
+    found = []
     for values in product(*(axis.values for axis in axes)):
         variant = {axis.name: value for axis, value in zip(axes, values, strict=True)}
         if not any(all(variant[name].label == label for name, label in entry.items()) for entry in applying):
-            combinations.append(variant)
-    return combinations
-
-
-def check_names(
-    texts: Iterable[Text], storyboard: Storyboard, view: Effective, templates: Templates, found: Findings
-) -> bool:
-    """Whether every name in the texts means something; problems for those that do not."""
-    good = True
-    axes = {axis.name: axis for axis in storyboard.matrix}
-    for text in texts:
-        try:
-            templates.check(text.value)
-            mentions = templates.mentions(text.value)
-        except TemplateFault as fault:
-            found.fault(text, fault)
-            good = False
-            continue
-        for mention in mentions:
-            good = _check_mention(mention, text, axes, view, found) and good
-        for name in references.names(text.value):
-            if name not in storyboard.references and f"@{name}{{" not in text.value:
-                hint = nearest.hint(name, storyboard.references) or "name it once under `references:`"
-                sentence = f"there is no reference `{name}`"
-                found.add(text.where, "SR205", sentence, f"{hint}; a plain @ is written @@", needle=f"@{name}")
-                good = False
-    return good
-
-
-def _check_mention(mention: Mention, text: Text, axes: Mapping[str, Axis], view: Effective, found: Findings) -> bool:
-    """One name of one text."""
-    name, attribute = mention.name, mention.attribute
-    if name in axes:
-        if not attribute:
-            return True
-        values = axes[name].values
-        columns = {column for value in values for column in value.columns or ()}
-        if attribute in columns or not values:
-            return True
-        sentence = f"axis {name} has no column `{attribute}`"
-        hint = nearest.hint(attribute, sorted(columns)) if columns else f"its values are texts: write {{{{ {name} }}}}"
-        found.add(text.where, "SR231", sentence, hint, needle=attribute)
-        return False
-    in_vars = len(text.where) >= 2 and "vars" in text.where[:3]
-    if name in view.vars:
-        if not in_vars or _written_before(view, name, text):
-            return True
-        sentence = f"var `{name}` is used before it is written"
-        found.add(text.where, "SR206", sentence, "a var may use axes and earlier vars", needle=name)
-        return False
-    if name in FIELDS and not in_vars:
-        if name not in ("shots", "prompt") or text.where[-1:] == ("template",):
-            return True
-        sentence = f"`{name}` is known in template files only"
-        found.add(text.where, "SR231", sentence, needle=name)
-        return False
-    known = [*axes, *view.vars, *(() if in_vars else sorted(FIELDS & set(view.settings)))]
-    sentence = f"there is no `{name}`: not in vars, not in matrix, not a field of the scene"
-    found.add(text.where, "SR231", sentence, nearest.hint(name, known), needle=name)
-    return False
-
-
-def _written_before(view: Effective, name: str, text: Text) -> bool:
-    """Whether a var stands before the var text that uses it."""
-    order = [known.where for known in view.vars.values()]
-    mine = view.vars[name].where
-    if text.where not in order or (text.where[0] == "scenes" != mine[0]):
-        return True
-    return order.index(mine) < order.index(text.where)
+            found.append(variant)
+    return found

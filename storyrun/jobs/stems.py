@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
-from unicodedata import normalize
+
+from storyrun.checks import slug
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ def file_stem(scene: str, variant: Mapping[str, str], take: int, clip: str) -> s
     A name over 120 bytes is cut and ends in 8 hex digits of the id's SHA-256.
     """
     parts = [scene, *(variant[axis] for axis in sorted(variant)), *([f"t{take}"] if take > 1 else [])]
-    stem = "_".join("".join(c if c.isalnum() or c in "_-" else "-" for c in normalize("NFC", part)) for part in parts)
+    stem = "_".join(map(slug, parts))
     room = MAX_NAME_BYTES - len(ENDING)
     raw = stem.encode()
     if len(raw) <= room:

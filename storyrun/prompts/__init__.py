@@ -1,71 +1,85 @@
 """Jinja for storyboards: which names a text mentions, what it renders to, and what is wrong with it.
 
 A storyboard is untrusted input, so templates get less than Jinja offers: no method calls, no environment, clock or
-chance, a short list of filters, includes from the plan's folder only, and bounds on steps and output, since Jinja's
-own sandbox limits neither time nor memory.
+chance, a short list of filters, includes from the plan's folder only, and bounds on steps, work and output, since
+Jinja's own sandbox limits neither time nor memory. `environment` has the bounds, `syntax` says where a template is
+broken.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from storyrun import nearest
+from storyrun.prompts import plain
+from storyrun.prompts.faults import TemplateFault, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from jinja2 import Environment, nodes
+    from jinja2 import nodes
 
+    from storyrun.prompts.environment import StoryboardEnvironment
     from storyrun.records import AxisValue
+
+__all__ = [
+    "BUILT_IN",
+    "CODES",
+    "FILTERS",
+    "FUNCTIONS",
+    "MAX_OUTPUT",
+    "MAX_RANGE",
+    "MAX_STEPS",
+    "MAX_WORK",
+    "PROMPT",
+    "SHOTS",
+    "TESTS",
+    "Mention",
+    "Row",
+    "TemplateFault",
+    "Templates",
+    "is_template",
+]
 
 CODES = {
     "SR230": "a template has a syntax error",
     "SR231": "a template names something that does not exist",
     "SR232": "an unknown filter or test",
     "SR233": "a runaway template: too many steps or too much text",
-    "SR234": "a template uses what storyboards cannot use",
+    "SR234": "a template uses what templates in storyboards do not have",
     "SR235": "a template renders to nothing",
     "SR236": "a template file is missing or lies outside the plan's folder",
     "SR237": "a template fails while it renders",
 }
 
 MAX_OUTPUT = 64 * 1024
+"""Characters that a template may write, and that any text inside it, and the template itself, may have."""
+
 MAX_STEPS = 20_000
+"""Turns of loops and calls of macros in one rendering."""
+
+MAX_WORK = 2_000_000
+"""Characters and list items that filters, operators and output may go through in one rendering: about a second."""
+
 MAX_RANGE = 1_000
+MAX_INCLUDES = 50
+
+FUNCTIONS = frozenset({"range"})
+"""What templates can call beside their own macros."""
 
 BUILT_IN = Path(__file__).parent.with_name("templates")
 SHOTS, PROMPT = "shots", "prompt"
 """The built-in templates. A released one never changes its wording: that would buy campaigns again."""
 
 FILTERS = (
-    "abs batch capitalize count d default e escape first float int items join last length list lower map max min "
+    "abs batch capitalize count d default first float int items join last length list lower map max min "
     "reject rejectattr replace reverse round select selectattr slice sort string sum title trim unique upper wordcount"
 ).split()
 TESTS = (
     "boolean defined divisibleby eq equalto even ge greaterthan gt in integer iterable le lessthan lower lt mapping ne "
     "none number odd sequence string undefined upper"
 ).split()
-
-
-class TemplateFault(Exception):
-    """What is wrong with a template.
-
-    `line` counts from 1 within the text as it stands in its file; `needle` is the word to point at there; `file` is
-    the template file when the fault is not in the text itself.
-    """
-
-    def __init__(
-        self, code: str, sentence: str, hint: str = "", *, line: int = 1, needle: str = "", file: str = ""
-    ) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
-        self.hint = hint
-        self.line = line
-        self.needle = needle
-        self.file = file
 
 
 class Row(str):
@@ -84,13 +98,18 @@ class Row(str):
 
 
 class Mention:
-    """A name that a template reads, with the attribute read from it, if any: `format`, "ratio"."""
+    """A name that a template reads, with the attribute read from it, if any: `format`, "ratio".
 
-    __slots__ = ("attribute", "name")
+    `file` and `line` say where it is read, when that is in an included file.
+    """
 
-    def __init__(self, name: str, attribute: str) -> None:
+    __slots__ = ("attribute", "file", "line", "name")
+
+    def __init__(self, name: str, attribute: str, line: int, file: str = "") -> None:
         self.name = name
         self.attribute = attribute
+        self.line = line
+        self.file = file
 
 
 class Templates:
@@ -99,11 +118,11 @@ class Templates:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._compiled: dict[str, Any] = {}
-        self._mentions: dict[str, tuple[Mention, ...]] = {}
-        self._environment: Environment | None = None
+        self._read: dict[str, _Read] = {}
+        self._environment: StoryboardEnvironment | None = None
 
     @property
-    def environment(self) -> Environment:
+    def environment(self) -> StoryboardEnvironment:
         if self._environment is None:
             from storyrun.prompts.environment import environment
 
@@ -111,30 +130,16 @@ class Templates:
         return self._environment
 
     def mentions(self, text: str) -> tuple[Mention, ...]:
-        """The outside names that a text reads, literal includes followed. Raises `TemplateFault`."""
-        if not is_template(text):
-            return ()
-        if text not in self._mentions:
-            self._mentions[text] = tuple(self._mentions_of(text, ()))
-        return self._mentions[text]
+        """The outside names that a text reads, literal includes followed; none of a text that cannot be read."""
+        return self._looked_at(text).mentions
 
-    def _mentions_of(self, text: str, trail: tuple[str, ...]) -> Iterator[Mention]:
-        from jinja2 import nodes
+    def faults(self, text: str) -> tuple[TemplateFault, ...]:
+        """Everything that can be seen to be wrong with a text and what it includes, without rendering it."""
+        return self._looked_at(text).faults
 
-        tree = self._parse(text)
-        try:
-            yield from outside_names(tree, frozenset(self.environment.globals))
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's template does must end as a sentence
-            _fault(error)
-        for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
-            wanted = node.template  # type: ignore[attr-defined]
-            if not (isinstance(wanted, nodes.Const) and isinstance(wanted.value, str)):
-                raise TemplateFault(
-                    "SR234", "a template is included by a literal name only", line=node.lineno, needle="include"
-                )
-            if wanted.value in trail or len(trail) > 20:
-                raise TemplateFault("SR233", f"{wanted.value} includes itself", line=node.lineno, needle=wanted.value)
-            yield from self._mentions_of(self.file(wanted.value), (*trail, wanted.value))
+    def included(self, text: str) -> tuple[str, ...]:
+        """The texts of the files that a text includes, and that those include."""
+        return self._looked_at(text).included
 
     def file(self, name: str) -> str:
         """The text of a built-in template or of a file beside the plan. Raises `TemplateFault`."""
@@ -142,20 +147,136 @@ class Templates:
 
         return template_text(self._folder, name)
 
-    def check(self, text: str) -> None:
-        """Raise `TemplateFault` if a text cannot be compiled."""
-        if is_template(text):
-            self.mentions(text)
-            self._compile(text)
-
     def render(self, text: str, names: Mapping[str, Any]) -> str:
-        """A text with its names filled in. Raises `TemplateFault`."""
+        """A text with its names filled in. Raises `TemplateFault`, which says where in the text it happened."""
         if not is_template(text):
             return text
+        if plain.reads(text, FUNCTIONS) is not None:
+            filled = plain.filled(text, names)
+            if filled is not None and len(filled) <= MAX_OUTPUT:
+                return filled
+        try:
+            return self._rendered(text, names)
+        except TemplateFault as fault:
+            if not fault.file:
+                self._place(fault, text, names)
+            raise
+
+    def _looked_at(self, text: str) -> _Read:
+        if not is_template(text):
+            return NOTHING_READ
+        if text not in self._read:
+            read = _Read()
+            simple = plain.reads(text, FUNCTIONS)
+            if simple is not None:
+                read.mentions = tuple(_mentions(simple))
+                self._read[text] = read
+                return read
+            self._look(text, read, ())
+            if not read.faults:
+                try:
+                    self._compile(text)
+                except TemplateFault as fault:
+                    read.faults += (fault,)
+            self._read[text] = read
+        return self._read[text]
+
+    def _look(self, text: str, read: _Read, trail: tuple[str, ...]) -> None:
+        """Note what a text reads, includes and gets wrong. `trail` are the files that led to it."""
+        from jinja2 import nodes
+
+        def wrong(fault: TemplateFault, needle: str = "") -> None:
+            if needle and not trail:
+                fault.point(text, needle)
+            fault.file = fault.file or (trail[-1] if trail else "")
+            read.faults += (fault,)
+
+        try:
+            tree = self._parse(text)
+            for fault in self._unknown_helpers(tree):
+                wrong(fault, fault.needle)
+            read.mentions += tuple(outside_names(tree, trail[-1] if trail else ""))
+        except TemplateFault as fault:
+            wrong(fault)
+            return
+        for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+            wanted = node.template  # type: ignore[attr-defined]
+            if not (isinstance(wanted, nodes.Const) and isinstance(wanted.value, str)):
+                sentence, hint = "a file is included by its name in quotes", 'write {% include "brand.txt" %}'
+                wrong(TemplateFault("SR234", sentence, hint, line=node.lineno), type(node).__name__.lower())
+                continue
+            name = wanted.value
+            if name in trail or len(trail) > MAX_INCLUDES:
+                wrong(TemplateFault("SR233", f"{name} includes itself", line=node.lineno), name)
+                continue
+            try:
+                inner = self.file(name)
+            except TemplateFault as fault:
+                fault.line = node.lineno
+                wrong(fault, name)
+                continue
+            read.included += (inner,)
+            if len(read.included) > MAX_INCLUDES:
+                wrong(TemplateFault("SR233", f"more than {MAX_INCLUDES} files are included", line=node.lineno), name)
+                return
+            self._look(inner, read, (*trail, name))
+
+    def _unknown_helpers(self, tree: nodes.Template) -> Iterator[TemplateFault]:
+        """A fault for each filter and test that does not exist; known ones take their places in the tree."""
+        from jinja2 import nodes
+
+        for node in tree.find_all((nodes.Filter, nodes.Test)):
+            is_filter = isinstance(node, nodes.Filter)
+            name: str = node.name
+            if name in (self.environment.filters if is_filter else self.environment.tests):
+                continue
+            node.name = "string" if is_filter else "defined"
+            hint = nearest.hint(name, [*FILTERS, "sentence"] if is_filter else TESTS)
+            sentence = f"there is no {'filter' if is_filter else 'test'} `{name}`"
+            yield TemplateFault("SR232", sentence, hint, line=node.lineno, needle=name)
+
+    def _parse(self, text: str) -> nodes.Template:
+        if len(text) > MAX_OUTPUT:
+            raise TemplateFault("SR233", f"a template of more than {MAX_OUTPUT // 1024} KB")
+        from jinja2 import TemplateSyntaxError
+
+        try:
+            return self.environment.parse(text)
+        except TemplateSyntaxError as error:
+            from storyrun.prompts import syntax
+
+            found = syntax.diagnosis(text, error.message or "", error.lineno, self._refusal)
+            fault = TemplateFault("SR230", found.sentence, found.hint)
+            fault.put(text, found.start, found.needle)
+            raise fault from None
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's template does must end as a sentence
+            refuse(error)
+
+    def _refusal(self, text: str) -> str:
+        """Why Jinja refuses a text; empty if it does not."""
+        from jinja2 import TemplateSyntaxError
+
+        try:
+            self.environment.parse(text)
+        except TemplateSyntaxError as error:
+            return error.message or "syntax error"
+        return ""
+
+    def _compile(self, text: str) -> Any:
+        if text not in self._compiled:
+            tree = self._parse(text)
+            self.environment.start_render()
+            try:
+                self._compiled[text] = self.environment.from_string(tree)
+            except Exception as error:  # noqa: BLE001 - as above
+                refuse(error)
+        return self._compiled[text]
+
+    def _rendered(self, text: str, names: Mapping[str, Any]) -> str:
         template = self._compile(text)
         from storyrun.prompts.environment import Runaway
 
-        self.environment.start_render()  # type: ignore[attr-defined]
+        self.environment.start_render()
         pieces: list[str] = []
         size = 0
         try:
@@ -164,23 +285,41 @@ class Templates:
                 size += len(piece)
                 if size > MAX_OUTPUT:
                     raise Runaway(f"it writes more than {MAX_OUTPUT // 1024} KB")
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's template does must end as a sentence
-            _fault(error)
+        except Exception as error:  # noqa: BLE001 - as above
+            refuse(error)
         return "".join(pieces)
 
-    def _parse(self, text: str) -> nodes.Template:
-        try:
-            return self.environment.parse(text)
-        except Exception as error:  # noqa: BLE001 - as above
-            _fault(error)
+    def _place(self, fault: TemplateFault, text: str, names: Mapping[str, Any]) -> None:
+        """Find the tag that a fault happens in: the first that fails alone in the same way, else the first of all."""
+        from storyrun.prompts import syntax
 
-    def _compile(self, text: str) -> Any:
-        if text not in self._compiled:
-            try:
-                self._compiled[text] = self.environment.from_string(text)
-            except Exception as error:  # noqa: BLE001 - as above
-                _fault(error)
-        return self._compiled[text]
+        if fault.needle and fault.point(text, fault.needle):
+            return
+        found = list(syntax.tags(text))
+        blocks = [tag for tag in found if tag.text.startswith("{%")]
+        guess = (blocks or found)[0]
+        for tag in found:
+            if tag.text.startswith("{{") and len(found) > 1:
+                try:
+                    self._rendered(tag.text, names)
+                except TemplateFault as again:
+                    if again.sentence == fault.sentence:
+                        guess = tag
+                        break
+        fault.put(text, guess.start, guess.text)
+
+
+class _Read:
+    """What looking at a template gave."""
+
+    def __init__(self) -> None:
+        self.mentions: tuple[Mention, ...] = ()
+        self.faults: tuple[TemplateFault, ...] = ()
+        self.included: tuple[str, ...] = ()
+
+
+NOTHING_READ = _Read()
+"""What a text without tags gives."""
 
 
 def is_template(text: str) -> bool:
@@ -188,78 +327,37 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
 
 
-def outside_names(tree: nodes.Template, known: frozenset[str]) -> Iterator[Mention]:
+def _mentions(read: tuple[tuple[str, str, int], ...]) -> Iterator[Mention]:
+    """The mentions of a plain text, in the order of `outside_names`."""
+    columns = {(name, column): line for name, column, line in reversed(read) if column}
+    for name, column in dict.fromkeys((name, column) for name, column, _ in read if column):
+        yield Mention(name, column, columns[name, column])
+    lines = {name: line for name, _, line in reversed(read)}
+    for name in sorted(lines):
+        yield Mention(name, "", lines[name])
+
+
+def outside_names(tree: nodes.Template, file: str = "") -> Iterator[Mention]:
     """The names that a tree takes from outside, by Jinja's own scoping, with the attributes read from them."""
     from jinja2 import meta, nodes
 
-    free = meta.find_undeclared_variables(tree) - known
-    for getattr_ in tree.find_all(nodes.Getattr):
-        if isinstance(getattr_.node, nodes.Name) and getattr_.node.name in free:
-            yield Mention(getattr_.node.name, getattr_.attr)
-    for item in tree.find_all(nodes.Getitem):
-        if (
-            isinstance(item.node, nodes.Name)
-            and item.node.name in free
-            and isinstance(item.arg, nodes.Const)
-            and isinstance(item.arg.value, str)
-        ):
-            yield Mention(item.node.name, item.arg.value)
-    for name in sorted(free):
-        yield Mention(name, "")
-
-
-def _fault(error: Exception) -> NoReturn:
-    """A Jinja error as a `TemplateFault`."""
-    from jinja2 import TemplateAssertionError, TemplateSyntaxError, UndefinedError
-
-    from storyrun.prompts.environment import Forbidden, Runaway
-
-    if isinstance(error, TemplateFault):
-        raise error
-    if isinstance(error, TemplateAssertionError):
-        raise _unknown_helper(error) from None
-    if isinstance(error, TemplateSyntaxError):
-        sentence = f"template: {(error.message or 'syntax error').rstrip('.')}"
-        hint = ""
-        if "unknown tag" in sentence.lower() or "unexpected end" in sentence.lower():
-            hint = "every {{ needs its }}, every {% if %} its {% endif %}"
-        raise TemplateFault("SR230", sentence, hint, line=error.lineno, file=_shown(error.name)) from None
-    line, file = _line_of(error)
-    if isinstance(error, UndefinedError):
-        message = (error.message or "").replace("'", "`")
-        raise TemplateFault("SR231", f"template: {message}", line=line, needle=_quoted(message), file=file) from None
-    if isinstance(error, Runaway | RecursionError | MemoryError | OverflowError):
-        why = str(error) if isinstance(error, Runaway) else "it never comes to an end"
-        raise TemplateFault("SR233", f"runaway template: {why}", line=line, file=file) from None
-    if isinstance(error, Forbidden):
-        raise TemplateFault("SR234", error.sentence, error.hint, line=line, needle=error.needle, file=file) from None
-    raise TemplateFault("SR237", f"template: {error}", line=line, file=file) from None
-
-
-def _unknown_helper(error: Any) -> TemplateFault:
-    """`No filter named 'uper'` with the nearest one that exists."""
-    wanted = _quoted(error.message.replace("'", "`"))
-    kind, known = ("test", TESTS) if "test named" in error.message else ("filter", [*FILTERS, "sentence"])
-    sentence = f"there is no {kind} `{wanted}`"
-    return TemplateFault("SR232", sentence, nearest.hint(wanted, known), line=error.lineno, needle=wanted)
-
-
-def _line_of(error: Exception) -> tuple[int, str]:
-    """The template's line and file at the bottom of a traceback through compiled templates."""
-    line, file = 1, ""
-    trace = error.__traceback__
-    while trace is not None:
-        template = trace.tb_frame.f_globals.get("__jinja_template__")
-        if template is not None:
-            line, file = template.get_corresponding_lineno(trace.tb_lineno), _shown(template.filename)
-        trace = trace.tb_next
-    return line, file
-
-
-def _shown(name: str | None) -> str:
-    return (name or "").removeprefix("template:").replace("<template>", "")
-
-
-def _quoted(message: str) -> str:
-    found = re.findall(r"`([^`]+)`", message)
-    return found[-1].split()[-1] if found else ""
+    try:
+        free = meta.find_undeclared_variables(tree)
+    except Exception as error:  # noqa: BLE001 - as everywhere in this file
+        refuse(error)
+    told: set[tuple[str, str]] = set()
+    lines: dict[str, int] = {}
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        named = node.node  # type: ignore[attr-defined]
+        attribute = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)  # type: ignore[attr-defined]
+        if not isinstance(named, nodes.Name) or named.name not in free or not isinstance(attribute, str):
+            continue
+        if (named.name, attribute) not in told:
+            told.add((named.name, attribute))
+            yield Mention(named.name, attribute, node.lineno, file)
+    for node in tree.find_all(nodes.Name):
+        lines.setdefault(node.name, node.lineno)
+    # Jinja takes a function of ours for known; an axis may have its name.
+    called = {node.node.name for node in tree.find_all(nodes.Call) if isinstance(node.node, nodes.Name)}
+    for name in sorted(free | (lines.keys() & FUNCTIONS - called)):
+        yield Mention(name, "", lines.get(name, 1), file)
