@@ -70,7 +70,8 @@ def test_a_command_of_the_readme_runs(checkout, command):
 def test_every_verb_is_in_the_readme_and_every_verb_of_the_readme_exists():
     named = {shlex.split(command)[1] for command in COMMANDS}
     verbs = {word for word in named if not word.endswith(".yaml")}
-    assert verbs | {"run"} == set(VERBS)
+    told = {verb for verb in VERBS if f"`storyrun {verb}`" in README}
+    assert verbs | told | {"run"} == set(VERBS)
 
 
 def test_the_storyboard_of_the_readme_has_no_problems(tmp_path):

@@ -28,7 +28,10 @@ VERBS = {
     "prompts": "the rendered prompts; --requests adds the bodies as they would be sent",
     "quote": "what a run would order and cost, and why; sends and writes nothing",
     "status": "where every clip stands, and the next line to type",
+    "fetch": "collect what is open and order nothing; works with the plan file gone",
     "models": "the models, what they take and cost, with sources",
+    "doctor": "what is installed, which keys are set, what is missing",
+    "sandbox": "a fake provider on this machine, for rehearsals and your own CI",
     "schema": "print a JSON Schema: of storyboards, jobs, manifests, model cards",
 }
 """Verb to its line in `--help`. The module is storyrun.cli.<verb>."""

@@ -39,10 +39,11 @@ def run(
 ) -> dict[str, Any]:
     """Make every clip of a plan file that is not made yet, and return the manifest (schemas/manifest.schema.json).
 
-    `wishes` are the fields of `storyrun.cli.run.Wishes`. A paid run needs a `budget:` in the plan, `max_cost` or
+    `wishes` are the fields of `storyrun.cli.performing.Wishes`. A paid run needs a `budget:` in the plan, `max_cost` or
     `yes=True`. Failed clips are in the manifest, not raised; raises `StoryrunError` when nothing could be started.
     """
-    from storyrun.cli.run import Wishes, perform
+    from storyrun.cli.performing import Wishes
+    from storyrun.cli.run import order
 
     chosen = planning.prepare(
         os.fspath(path),
@@ -52,4 +53,4 @@ def run(
         first=first,
         out=None if out is None else os.fspath(out),
     )
-    return perform(chosen, Wishes(**{"quiet": True, **wishes}))[1]
+    return order(chosen, Wishes(**{"quiet": True, **wishes})).manifest

@@ -27,7 +27,7 @@ def command(
     found: list[Problem] = []
     plans: list[tuple[str, Plan | None, int]] = []
     for name in plan_files:
-        plan, mine, _ = planning.planned(Path(name), provider, model)
+        plan, mine, _ = planning.planned(Path(name), provider, model, {})
         found += mine
         plans.append((name, plan, sum(problem.severity == "error" for problem in mine)))
     errors = sum(count for _, _, count in plans)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storyrun import jobs, nearest, storyboard
+from storyrun import cards, jobs, nearest, providers, storyboard
+from storyrun.cli import surroundings
 from storyrun.errors import PlanError, UsageError
+from storyrun.records import Plan, Storyboard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from storyrun.records import Money, Plan, Problem
+    from storyrun.records import Money, Problem
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Prepared:
     warnings: tuple[Problem, ...]
     out: str | None
     """The --out that was given."""
+    gone: bool = False
+    """Whether the plan file is gone: then nothing is known but what the ledger holds."""
 
     @property
     def stem(self) -> str:
@@ -59,8 +63,14 @@ def drawing_revision(provider: str) -> int | None:
     return RENDERER
 
 
-def planned(path: Path, provider: str | None, model: str | None) -> tuple[Plan | None, tuple[Problem, ...], str]:
-    """The plan of a file, every problem of it, and the provider by name. Raises nothing for a bad plan."""
+def planned(
+    path: Path, provider: str | None, model: str | None, env: Mapping[str, str]
+) -> tuple[Plan | None, tuple[Problem, ...], str]:
+    """The plan of a file, every problem of it, and the provider by name. Raises nothing for a bad plan.
+
+    `env` says where the provider is: a loopback base URL gives it another name in ledger and fingerprints, the host may
+    decide the currency. Raises `UsageError` for a base URL that cannot be used.
+    """
     loaded = storyboard.load(path, os.fspath(path))
     board = loaded.storyboard
     if board is None or loaded.document is None:
@@ -70,9 +80,9 @@ def planned(path: Path, provider: str | None, model: str | None) -> tuple[Plan |
         board,
         loaded.document,
         provider=name,
-        label=name,
+        label=providers.label(name, env),
         model=model,
-        currency=None,
+        currency=providers.currency(name, env),
         drawing_revision=drawing_revision(name),
         whole=loaded.whole,
     )
@@ -91,7 +101,7 @@ def prepare(
 ) -> Prepared:
     """A plan ready to be run, quoted or shown. Raises `PlanError` with every problem, `UsageError` for a bad choice."""
     path = Path(plan_file)
-    plan, problems, name = planned(path, provider, model)
+    plan, problems, name = planned(path, provider, model, surroundings.environment())
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or plan is None:
         raise PlanError(problems)
@@ -105,6 +115,30 @@ def prepare(
         warnings=problems,
         out=out,
     )
+
+
+def without_plan(path: Path, label: str, outputs: Path, out: str | None) -> Prepared:
+    """What is left of a plan whose file is gone: its name. What it ordered is in the ledger."""
+    name = label.partition("@")[0]
+    board = Storyboard(
+        path=path,
+        sha256="",
+        title=path.stem,
+        provider=None,
+        model=None,
+        defaults={},
+        default_references=None,
+        vars={},
+        matrix=(),
+        exclude=(),
+        references={},
+        scenes=(),
+        budget=None,
+        prices={},
+    )
+    known = cards.load(name) if name in cards.PROVIDERS else {}
+    plan = Plan(board, label, (), known)
+    return Prepared(path, plan, name, label, outputs, frozenset(), (), out, gone=True)
 
 
 def repeated(out: str | None) -> list[str]:

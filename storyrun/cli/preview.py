@@ -8,7 +8,8 @@ import click
 
 from storyrun.cli import planning
 from storyrun.cli.options import json_option, plan_argument, plan_options
-from storyrun.cli.run import Wishes, make
+from storyrun.cli.performing import Wishes
+from storyrun.cli.run import make
 
 
 @click.command("preview")

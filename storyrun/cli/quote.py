@@ -64,7 +64,16 @@ def make(prepared: Prepared, *, run_ceiling: Money | None = None, retry_refused:
             budget=prepared.budget,
             run_ceiling=run_ceiling,
             retry_refused=retry_refused,
+            key=missing_key(prepared.provider),
         )
     finally:
         if ledger is not None:
             ledger.close()
+
+
+def missing_key(provider: str) -> str:
+    """The environment variable that must be set before anything can be ordered; empty when nothing is missing."""
+    from storyrun import providers
+
+    settings = providers.environment(provider)
+    return settings.key if settings is not None and not surroundings.environment().get(settings.key) else ""

@@ -1,15 +1,9 @@
-"""`storyrun run PLAN` and `storyrun preview PLAN`: the main job.
-
-The plot: prepare the plan, quote it, take consent, lock the run folder, open the ledger, run, write the manifest, tell.
-"""
+"""`storyrun run PLAN`: the main job. Prepare the plan, quote it, take consent, have it made, tell what became of it."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -17,40 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from storyrun import __version__
 from storyrun.cli import planning, show, surroundings
 from storyrun.cli.options import json_option, plan_argument, plan_options
-from storyrun.clock import SystemClock
-from storyrun.errors import InUseError, LedgerError, StoryrunError, UsageError
+from storyrun.cli.performing import Done, Wishes, exit_code, perform, resume_line
+from storyrun.errors import UsageError
 from storyrun.records import Money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from storyrun.cli.planning import Prepared
-    from storyrun.folder import RunFolder
-    from storyrun.ledger import Ledger
     from storyrun.providers.base import Provider
-    from storyrun.runner import Outcome
-
-NEEDS_YOU, STOPPED, FAILED = 4, 5, 1
-INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """How the run was asked to go about it: the options of `run` but for the choice of clips."""
-
-    concurrency: int | None = None
-    poll_interval: float | None = None
-    deadline: float | None = None
-    retries: int = 0
-    retry_refused: bool = False
-    max_cost: Money | None = None
-    yes: bool = False
-    fail_fast: bool = False
-    quiet: bool = False
-    as_json: bool = False
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,165 +75,27 @@ def command(plan_file: str, dry_run: bool, max_cost: str | None, **options: Any)
 def make(prepared: Prepared, wishes: Wishes) -> int:
     """Make the clips of a prepared plan, tell what became of them, and return the exit code."""
     _show_notes(prepared)
-    outcome, manifest, place = perform(prepared, wishes)
-    return _tell(prepared, wishes, outcome, manifest, place)
+    return tell(prepared, wishes, order(prepared, wishes))
 
 
-def perform(prepared: Prepared, wishes: Wishes) -> tuple[Outcome, dict[str, Any], RunFolder]:
-    """Make the clips of a prepared plan: how it went, the manifest, and the folder where everything is."""
+def order(prepared: Prepared, wishes: Wishes) -> Done:
+    """Make the clips of a prepared plan once somebody agreed to what it costs."""
     warnings: list[str] = []
-    provider = _provider(prepared, warnings.append)
-    _consent(prepared, wishes, provider)
-    import socket
-
-    from storyrun import folder as folders
-    from storyrun.ledger import Ledger
-
-    clock = SystemClock()
-    outputs = folders.Outputs(prepared.outputs)
-    place = outputs.run_folder(prepared.stem, prepared.label)
-    with ExitStack() as stack:
-        if folders.clips_without_ledger(outputs):
-            hint = f"put {outputs.ledger_path.name} back from a copy, or name another folder with --out"
-            raise LedgerError(f"{outputs.root} holds clips but no ledger; nothing was ordered", hint)
-        place.prepare()
-        try:
-            stack.enter_context(place.hold())
-        except InUseError as error:
-            raise _owned(error, outputs, prepared, clock) from None
-        ledger = stack.enter_context(Ledger.open(outputs.ledger_path, clock))
-        plan_path = os.path.relpath(prepared.path.resolve(), outputs.root.resolve())
-        run_id = ledger.begin_run(prepared.stem, prepared.label, plan_path, os.getpid(), socket.gethostname())
-        try:
-            outcome, manifest = _made(prepared, wishes, provider, ledger, place, run_id, plan_path, clock)
-        finally:
-            ledger.end_run(run_id)
-    for warning in dict.fromkeys(warnings):
-        click.echo(f"warning: {warning}", err=True)
-    return outcome, manifest, place
-
-
-def _made(
-    prepared: Prepared,
-    wishes: Wishes,
-    provider: Provider,
-    ledger: Ledger,
-    place: RunFolder,
-    run_id: str,
-    plan_path: str,
-    clock: SystemClock,
-) -> tuple[Outcome, dict[str, Any]]:
-    """Run, and write the manifest whatever happened."""
-    import asyncio
-    import random
-
-    from storyrun import manifest, runner
-    from storyrun.progress import Progress
-
-    terminal = sys.stderr.isatty()
-    progress = Progress(
-        len(prepared.chosen),
-        sys.stderr,
-        terminal=terminal,
-        now=clock.monotonic,
-        colour=terminal and not os.environ.get("NO_COLOR"),
-        quiet=wishes.quiet,
-    )
-    policy = runner.Policy(
-        concurrency=wishes.concurrency or provider.workers,
-        poll_interval=wishes.poll_interval,
-        deadline=wishes.deadline,
-        retries=wishes.retries,
-        retry_refused=wishes.retry_refused,
-        fail_fast=wishes.fail_fast,
-        budget=prepared.budget if provider.paid else None,
-        run_ceiling=wishes.max_cost if provider.paid else None,
-    )
-    started = clock.now()
-    reused: frozenset[str] = frozenset()
-
-    def written(finished: bool) -> dict[str, Any]:
-        view = manifest.build(
-            plan=prepared.plan,
-            ledger=ledger,
-            run_folder=place.path,
-            plan_stem=prepared.stem,
-            provider=prepared.label,
-            generator=f"storyrun {__version__}",
-            started_at=started,
-            finished_at=clock.now() if finished else None,
-            reused=reused,
-        )
-        manifest.write(place, view)
-        return view
-
-    async def go() -> Outcome:
-        stop = runner.StopSignal()
-        _listen(stop, prepared)
-        try:
-            return await runner.run(
-                plan=prepared.plan,
-                selected=prepared.chosen,
-                provider=provider,
-                ledger=ledger,
-                folder=place,
-                run_id=run_id,
-                plan_path=plan_path,
-                plan_folder=prepared.path.parent,
-                policy=policy,
-                clock=clock,
-                jitter=random.random,
-                observe=progress,
-                stop=stop,
-            )
-        finally:
-            await provider.aclose()
-
-    written(finished=False)
+    provider = build_provider(prepared, warnings.append)
+    if wishes.orders:
+        _consent(prepared, wishes, provider)
     try:
-        outcome = asyncio.run(go())
-        reused = outcome.reused
-    except BaseException:
-        progress.close()
-        try:
-            written(finished=True)
-        except StoryrunError as error:
-            click.echo(f"storyrun: the manifest could not be written: {error.sentence}", err=True)
-        raise
-    progress.close()
-    return outcome, written(finished=True)
+        return perform(prepared, wishes, provider)
+    finally:
+        for warning in dict.fromkeys(warnings):
+            click.echo(f"warning: {warning}", err=True)
 
 
-def _listen(stop: Any, prepared: Prepared) -> None:
-    """First Ctrl-C or SIGTERM: stop ordering and wait for what is being sent. The second leaves at once."""
-    import asyncio
-    import signal
+def build_provider(prepared: Prepared, warn: Callable[[str], None]) -> Provider:
+    """The provider, with its key. A run that would send nothing to a cloud still needs the key: it asks and fetches."""
+    from storyrun import providers
 
-    def heard() -> None:
-        if stop.drain.is_set():
-            click.echo(f"\nleft at once; nothing that was ordered is lost\n{_resume(prepared)}", err=True)
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)
-        stop.drain.set()
-        click.echo("\nstopping; Ctrl-C again leaves at once", err=True)
-
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(name, heard)
-        except (NotImplementedError, RuntimeError, ValueError):  # no signals here: a thread, or Windows
-            return
-
-
-def _provider(prepared: Prepared, warn: Callable[[str], None]) -> Provider:
-    from storyrun.providers import PROVIDERS
-
-    if prepared.provider not in PROVIDERS:
-        raise UsageError(
-            f"this version cannot order from {prepared.provider} yet; nothing was sent",
-            f"storyrun preview {show.quoted(str(prepared.path))} makes the animatic of the same plan",
-        )
-    return PROVIDERS[prepared.provider](warn)
+    return providers.build(prepared.provider, surroundings.environment(), warn)
 
 
 def _consent(prepared: Prepared, wishes: Wishes, provider: Provider) -> None:
@@ -296,23 +129,6 @@ def _show_notes(prepared: Prepared) -> None:
         click.echo(f"note: {note}", err=True)
 
 
-def _owned(error: InUseError, outputs: Any, prepared: Prepared, clock: SystemClock) -> InUseError:
-    """The lock's refusal with the name of who holds it."""
-    from storyrun.ledger import Ledger
-
-    ledger = Ledger.peek(outputs.ledger_path, clock)
-    owner = ledger.owner(prepared.stem, prepared.label) if ledger else None
-    if ledger:
-        ledger.close()
-    if owner is None:
-        return error
-    return InUseError(
-        f"{prepared.stem} is being made on {prepared.label} by process {owner.pid} on {owner.host}, "
-        f"since {owner.started_at}; nothing was sent",
-        "wait for it, or stop it with Ctrl-C where it runs",
-    )
-
-
 def _ceiling(written: str | None, prepared: Prepared) -> Money | None:
     """`--max-cost 20` or `20USD`: the currency is the budget's or the quote's when it is left out."""
     if written is None:
@@ -331,18 +147,14 @@ def _ceiling(written: str | None, prepared: Prepared) -> Money | None:
     return Money(amount, currency)
 
 
-def _resume(prepared: Prepared) -> str:
-    words = " ".join(show.quoted(word) for word in (str(prepared.path), *planning.repeated(prepared.out)))
-    return f"next  storyrun {words}"
-
-
-def _tell(prepared: Prepared, wishes: Wishes, outcome: Outcome, manifest: dict[str, Any], place: RunFolder) -> int:
+def tell(prepared: Prepared, wishes: Wishes, done: Done) -> int:
     """The result on stdout, what stopped it on stderr, and the exit code."""
+    outcome, manifest, place = done
     code = exit_code(outcome, manifest, prepared.chosen)
     if outcome.stopped:
         click.echo(f"stopped: {outcome.stopped}", err=True)
     if outcome.interrupted:
-        click.echo(f"interrupted; what was ordered goes on\n{_resume(prepared)}", err=True)
+        click.echo(f"interrupted; what was ordered goes on\n{resume_line(prepared)}", err=True)
     if wishes.as_json:
         click.echo(json.dumps(manifest, indent=2, ensure_ascii=False))
     else:
@@ -358,20 +170,6 @@ def _tell(prepared: Prepared, wishes: Wishes, outcome: Outcome, manifest: dict[s
             )
         )
     return code
-
-
-def exit_code(outcome: Outcome, manifest: dict[str, Any], chosen: frozenset[str]) -> int:
-    """The first that holds: interrupted, stopped early, something needs you, some failed, all made."""
-    if outcome.interrupted:
-        return INTERRUPTED
-    if outcome.stopped:
-        return STOPPED
-    clips = [clip for clip in manifest["clips"] if clip["id"] in chosen]
-    open_ones = [*manifest["clips"], *manifest["former"]]
-    expired = any((clip["error"] or {}).get("class") == "expired" for clip in clips)
-    if expired or any(clip["status"] in ("unknown", "open") for clip in open_ones):
-        return NEEDS_YOU
-    return FAILED if any(clip["status"] != "done" or clip["problems"] for clip in clips) else 0
 
 
 def _near(path: Path) -> str:
