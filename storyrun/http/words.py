@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import json
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ CONNECT = 15.0
 """Seconds to get a connection."""
 READ = 30.0
 """Seconds between two bytes of an answer that buys nothing."""
+DEEPEST = 64
+"""Levels of JSON that an answer may have; every reader of it may then recurse."""
 SHOWN = 300
 """Characters of somebody else's words that a sentence of ours repeats."""
 
@@ -45,11 +48,21 @@ class Secret:
 
 
 def without_secrets(text: str, *secrets: Secret) -> str:
-    """A text without the keys, and with every URL cut before its query (signed URLs are keys too)."""
+    """A text without the keys and passwords, and with every URL cut before its query (signed URLs are keys too).
+
+    JSON stays JSON: a URL ends before an escaped quotation mark, and may have its slashes escaped.
+    """
     for secret in secrets:
         if secret:
             text = text.replace(secret.reveal(), "***")
-    return re.sub(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*", r"\1?...", text)
+    return _QUERY.sub(r"\1?...", _USER.sub(r"\1***@", text))
+
+
+_USER = re.compile(r"""(https?:(?:\\?/){2})[^\s"'<>?/@\\]+@""", re.IGNORECASE)
+_QUERY = re.compile(
+    r"""(https?:(?:\\?/){2}(?:[^\s"'<>?\\]|\\[/u])+)\?(?:[^\s"'<>\\]|\\[/u])*""",
+    re.IGNORECASE,
+)
 
 
 def base_url(text: str, versions: tuple[str, ...]) -> str:
@@ -57,16 +70,20 @@ def base_url(text: str, versions: tuple[str, ...]) -> str:
 
     `versions` are the endings that users write although we add them: "/v1", "/api/v1".
     """
-    parts = urlsplit(text.strip())
-    loopback = is_loopback(parts.hostname or "")
-    if not parts.hostname or parts.scheme not in ("https", "http") or parts.query or parts.fragment or parts.username:
-        raise UsageError(f"`{without_secrets(text)}` is not a base URL", "write it like https://api.example.com")
-    if parts.scheme == "http" and not loopback:
+    text = text.strip()
+    try:
+        parts = urlsplit(text)
+        sound = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets that do not close, a port that is no number
+        sound = False
+    if not sound or parts.scheme not in ("https", "http") or re.search(r"[\s?#@\\]|[^\x20-\x7e]", text):
+        shown = re.sub(r"^.*@", "***@", text) if "@" in text else without_secrets(text)
+        raise UsageError(f"`{shown}` is not a base URL", "write it like https://api.example.com")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise UsageError(f"http://{parts.hostname} would send the key in the open", "use https://")
-    cut = text.strip().rstrip("/")
-    for ending in versions:
-        cut = cut.removesuffix(ending).rstrip("/")
-    return cut
+    cut = text.rstrip("/")
+    ending = max((version for version in versions if cut.endswith(version)), key=len, default="")
+    return cut.removesuffix(ending).rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
@@ -85,14 +102,32 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value.strip()):
         return float(value)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
+    date = moment(value)
+    return None if date is None else max(0.0, (date - now).total_seconds())
+
+
+def moment(value: str | None) -> datetime | None:
+    """The moment of an HTTP date, None when it is none. A date that names no zone is in UTC (RFC 9110, 5.6.7)."""
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        date = parsedate_to_datetime(value or "")
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
     return None
 
 
 def as_json(text: str) -> Any:
     """The JSON of a text; None when it is none, or too deep to be meant well."""
     try:
-        return json.loads(text, parse_constant=lambda _: None)
+        found = json.loads(text.removeprefix("\ufeff"), parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return None
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [
+            child
+            for each in level
+            if isinstance(each, (dict, list))
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return found
+    return None
