@@ -165,7 +165,8 @@ class Storyboard:
     """One plan file, read and of the right shape, not yet rendered.
 
     `defaults` are scene settings by key, `default_references` and `default_vars` their list- and map-shaped ones.
-    `prices` are the plan's own prices by "provider/model". `sha256` is of the bytes of the file.
+    `prices` are the plan's own prices by "provider/model". `sha256` is of the bytes of the file. `refused` are the
+    places of what its schema refused: texts there are empty, the rest is left out, and nothing is concluded from it.
     """
 
     path: Path
@@ -182,6 +183,7 @@ class Storyboard:
     scenes: tuple[Scene, ...]
     budget: Money | None
     prices: Mapping[str, tuple[Price, ...]]
+    refused: frozenset[Where] = frozenset()
 
 
 # ── model cards ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -374,6 +376,8 @@ class Task:
     """The job as its ledger row holds it (see `jobs.as_dict`)."""
     folder: Path
     """The plan's folder, where the paths in the job start."""
+    sent_at: str = ""
+    """When its create was about to be sent, RFC 3339; empty where nobody knows. For `find`."""
 
 
 @record
@@ -384,6 +388,8 @@ class Answer:
     body: str
     request_id: str = ""
     retry_after: float | None = None
+    location: str = ""
+    """Where a redirect points. Nobody goes there."""
 
 
 @record

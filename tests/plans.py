@@ -43,9 +43,15 @@ class Planned:
         return only
 
 
-def plan_file(path: Path, provider: str | None = None, model: str | None = None, label: str | None = None) -> Planned:
-    """Plan a file the way every verb does."""
-    loaded = storyboard.load(path, path.name)
+def plan_file(
+    path: Path,
+    provider: str | None = None,
+    model: str | None = None,
+    label: str | None = None,
+    shown: str | None = None,
+) -> Planned:
+    """Plan a file the way every verb does. `shown` is its name for people."""
+    loaded = storyboard.load(path, shown or path.name)
     assert loaded.storyboard is not None, loaded.problems
     assert loaded.document is not None
     name = provider or loaded.storyboard.provider or "animatic"

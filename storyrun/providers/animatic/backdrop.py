@@ -170,8 +170,9 @@ def plate(media: Mapping[str, Any], folder: Path, size: tuple[int, int]) -> Plan
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FetchFailed(f"{media['text']} cannot be read as a picture ({error})", kind=ErrorClass.FILE) from error
     # A little finer than the frame, for a camera that comes closer, and not more: the nearest pixel would flicker.
-    fine = _filled(image, (size[0] * 5 // 4, size[1] * 5 // 4))
-    return planes(fine.resize((size[0] * 2, size[1] * 2), Image.Resampling.BILINEAR))
+    y, u, v = planes(_filled(image, (size[0] * 5 // 4, size[1] * 5 // 4)))
+    large = (size[0] * 2, size[1] * 2)
+    return Planes(*(plane.resize(to, Image.Resampling.BILINEAR) for plane, to in ((y, large), (u, size), (v, size))))
 
 
 def _filled(image: Image, size: tuple[int, int]) -> Image:

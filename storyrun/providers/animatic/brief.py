@@ -84,8 +84,10 @@ def read(job: Mapping[str, Any]) -> Brief:
 
 def timecode(frame: int, rate: Fraction) -> str:
     """HH:MM:SS:FF, counting whole frames. A rate such as 30000/1001 counts 30, as editing programs do."""
-    seconds, part = divmod(frame, max(1, round(rate)))
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{part:02}"
+    count = max(1, round(rate))
+    seconds, part = divmod(frame, count)
+    digits = max(2, len(str(count - 1)))
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{part:0{digits}}"
 
 
 def _cuts(shots: list[Mapping[str, Any]], rate: Fraction, frames: int) -> tuple[Cut, ...]:

@@ -35,6 +35,7 @@ TINTS: tuple[tuple[Colour, Colour], ...] = (
 BAR: Colour = (11, 11, 11)
 BRIGHT: Colour = (240, 240, 240)
 DIM: Colour = (164, 169, 180)
+DIM_ON_PICTURE: Colour = (206, 209, 216)
 TODO: Colour = (58, 61, 70)
 
 
@@ -83,7 +84,8 @@ class Pen:
         if top < bottom:
             x = max(0, sheet.left - sheet.px(20))
             draw.rectangle((x, top, x + sheet.px(4) - 1, bottom - 1), fill=mixed(accent))
-        inks = {"bright": mixed(BRIGHT), "dim": mixed(DIM), "accent": mixed(accent)}
+        dim = DIM_ON_PICTURE if sheet.picture else DIM
+        inks = {"bright": mixed(BRIGHT), "dim": mixed(dim), "accent": mixed(accent)}
         for line in leaf.lines:
             self.typeface.draw(draw, line.x, line.baseline, line.text, line.size, inks[line.ink], line.bold)
 
@@ -98,7 +100,7 @@ class Pen:
         for y in range(sheet.bar):
             above = min(1.0, max(0.0, 1 - (y - head) / reach))
             below = min(1.0, max(0.0, 1 - (leaf.content[0] - y) / reach))
-            column.putpixel((0, y), round(max(150 * above, 178 * below)))
+            column.putpixel((0, y), round(max(180 * above, 178 * below)))
         return column.resize((sheet.width, sheet.bar))
 
 
@@ -110,7 +112,8 @@ class Bar:
         self.typeface = typeface
         self.brief = brief
         self._size = sheet.bar_text
-        self._cells = {character: round(typeface.width(character, self._size)) for character in "0123456789:"}
+        digit = max(-(-typeface.width(character, self._size) // 1) for character in "0123456789")
+        self._cells = dict.fromkeys("0123456789", int(digit)) | {":": round(typeface.width(":", self._size))}
         self._high = 2 * -(-round(self._size * 1.3) // 2)
         self._top = (sheet.bar + sheet.line + sheet.px(12)) // 2 * 2
         self._shown = ""
@@ -134,7 +137,7 @@ class Bar:
 
     @cached_property
     def _places(self) -> list[int]:
-        """Where each character of the timecode starts, and where it ends. All digits of the fonts are equally wide."""
+        """Where each character of the timecode starts, and where it ends. All digits get the room of the widest."""
         return list(accumulate((self._cells[c] for c in timecode(0, self.brief.rate)), initial=self.sheet.left))
 
     @cached_property
@@ -145,7 +148,8 @@ class Bar:
         digits = {}
         for character, wide in self._cells.items():
             image = Image.new("RGB", (wide + wide % 2, self._high), BAR)
-            self.typeface.draw(ImageDraw.Draw(image), 0, round(self._high * 0.78), character, self._size, BRIGHT)
+            x = (wide - self.typeface.width(character, self._size)) / 2
+            self.typeface.draw(ImageDraw.Draw(image), x, round(self._high * 0.78), character, self._size, BRIGHT)
             digits[character] = planes(image).y.crop((0, 0, wide, self._high))
         return digits
 
@@ -182,9 +186,8 @@ class Bar:
         gap = sheet.px(4)
         for cut, colour in zip(self.brief.cuts, colours, strict=True):
             left, right = (sheet.width * frame // self.brief.frames for frame in (cut.first, cut.last))
-            draw.rectangle(
-                (left, 0, max(left, right - 1 - (gap if cut.last < self.brief.frames else 0)), sheet.line), fill=colour
-            )
+            last = right - 1 - (gap if cut.last < self.brief.frames else 0)
+            draw.rectangle((left, 0, max(left, last), sheet.line), fill=colour)
         return image
 
 

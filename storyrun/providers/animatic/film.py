@@ -42,7 +42,7 @@ def render(
     bar = Bar(sheet, typeface, brief)
     canvas = Canvas(brief.size)
     bar.start(canvas)
-    quality = 24 if pictures else 20
+    quality = 26 if pictures else 20
     with media.Film(part, brief.size, brief.rate, sound=brief.sounding, quality=quality, sharp=not pictures) as film:
         played = 0
         for leaf in sheet.leaves(brief):

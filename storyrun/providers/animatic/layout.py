@@ -5,14 +5,14 @@ A clip is a row of leaves. Within a leaf nothing changes but the timecode, the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from storyrun.providers.animatic.pages import Fitted, fit, line_height
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from storyrun.providers.animatic.brief import Brief, Cut
 
@@ -78,11 +78,11 @@ class Sheet:
 
     def leaves(self, brief: Brief) -> tuple[Leaf, ...]:
         """The whole clip."""
-        head, below = self._head(brief)
         leaves: list[Leaf] = []
         for place, cut in enumerate(brief.cuts):
-            title = self._title(brief, cut)
-            leaves += self._shot(cut, place, (*title, *head), max(below, self._below(title)), brief)
+            title, under = self._title(brief, cut)
+            label, below = self._label(brief, under)
+            leaves += self._shot(cut, place, title, label, max(under, below), brief)
         return tuple(leaves)
 
     def box(self, line: Line) -> Box:
@@ -92,91 +92,90 @@ class Sheet:
 
     # ── the head: what this is ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _title(self, brief: Brief, cut: Cut) -> tuple[Line, ...]:
-        """Scene and shot, upper left."""
+    def _title(self, brief: Brief, cut: Cut) -> tuple[tuple[Line, ...], int]:
+        """Scene and shot, upper left, and the row below them."""
         number = f"shot {cut.number} of {brief.shots}" if brief.shots > 1 else f"shot {cut.number}"
         gap, size = self.px(18), self.px(30)
-        room = self.right - self.left if self._stacked else round((self.right - self.left) * 0.58)
-        while (
-            size > self.px(22)
-            and self.measure(brief.scene, size, True) + gap + self.measure(number, size, False) > room
-        ):
+        whole = self.right - self.left if self._stacked else round((self.right - self.left) * 0.58)
+        while True:
+            room = whole - gap - round(self.measure(f"{number}  99/99", size, False))
+            if size <= self.px(22) or self.measure(brief.scene, size, True) <= room:
+                break
             size -= 1
         name = fit(brief.scene, room, 2 * line_height(size), self._bold, largest=size, floor=max(6, size // 2))
         lines = self._block(name, 0, self.left, self.top, "bright", bold=True)
         end = self.left + round(self.measure(lines[-1].text, name.size, True)) + gap
-        return (*lines, Line(end, lines[-1].baseline, number, name.size, "dim"))
+        return (*lines, Line(end, lines[-1].baseline, number, name.size, "dim")), self.top + name.height
 
-    def _head(self, brief: Brief) -> tuple[tuple[Line, ...], int]:
-        """Axis values and take: upper right, or under the title where the picture is narrow. With the row below it."""
+    def _label(self, brief: Brief, under: int) -> tuple[tuple[Line, ...], int]:
+        """Axis values and take: upper right, or `under` the title where the picture is narrow; and the row below."""
         if not brief.label:
-            return (), self.top
+            return (), under
         room = self.right - self.left if self._stacked else round((self.right - self.left) * 0.38)
         label = fit(brief.label, room, 3 * line_height(self.small), self._plain, largest=self.small, floor=self.px(14))
-        top = self.top + (line_height(self.px(30)) if self._stacked else self.px(4))
+        top = under if self._stacked else self.top + self.px(4)
         lines = self._block(label, 0, self.left, top, "dim")
         if not self._stacked:
-            lines = tuple(
-                Line(self.right - round(self._plain(line.text, line.size)), line.baseline, line.text, line.size, "dim")
-                for line in lines
-            )
+            lines = tuple(replace(line, x=self.right - round(self._plain(line.text, line.size))) for line in lines)
         return lines, top + label.height
 
     @property
     def _stacked(self) -> bool:
         return self.width < self.height * 1.2
 
-    def _below(self, lines: Sequence[Line]) -> int:
-        return max(line.baseline + line.size // 2 for line in lines)
-
     # ── the shot: what is seen and said ──────────────────────────────────────────────────────────────────────────────
 
-    def _shot(self, cut: Cut, place: int, head: tuple[Line, ...], below: int, brief: Brief) -> list[Leaf]:
+    def _shot(
+        self, cut: Cut, place: int, head: tuple[Line, ...], label: tuple[Line, ...], below: int, brief: Brief
+    ) -> list[Leaf]:
         """A shot's leaves: a new one whenever the action or the dialogue turns a page."""
         seconds = float((cut.last - cut.first) / brief.rate)
         spoken = self._spoken(cut, seconds)
         tallest = max((page.height + self.px(28 + 18) for page in spoken), default=0)
         bottom = self.bar - self.px(24) - tallest
         top = below + self.px(20)
-        width = (
-            self.right - self.left
-            if self._stacked
-            else round((self.right - self.left) * (0.8 if self.picture else 0.86))
-        )
-        caption = self._caption(cut, width)
-        sound = self._sound(cut, width)
-        used = (
-            caption.height + (self.px(10) if caption.pages else 0) + sound.height + (self.px(14) if sound.pages else 0)
-        )
-        action = self._action(cut, width, max(line_height(6), bottom - top - used), seconds)
+        caption, sound = self._caption(cut), self._sound(cut)
+        above = caption.height + (self.px(10) if caption.pages else 0)
+        under = sound.height + (self.px(14) if sound.pages else 0)
+        action = self._action(cut, max(line_height(6), bottom - top - above - under), seconds)
         leaves = []
         turns = sorted({*_turns(cut, len(action.pages)), *_turns(cut, len(spoken))})
         for first, last in pairwise(turns):
             page = _page(cut, len(action.pages), first)
-            high = used + (line_height(action.size) * len(action.pages[page]) if action.pages else 0)
+            number = f"{head[-1].text}  {page + 1}/{len(action.pages)}" if len(action.pages) > 1 else head[-1].text
+            title = (*head[:-1], replace(head[-1], text=number))
+            high = above + (line_height(action.size) * len(action.pages[page]) if action.pages else 0) + under
             # On a plain card the text stands a little above the middle; on a picture it keeps to the bottom.
             start = bottom - high if self.picture else top + max(0, round((bottom - top - high) * 0.42))
             lines, y = self._content(caption, action, page, sound, start)
             said, panels = self._subtitle(spoken[_page(cut, len(spoken), first)]) if spoken else ((), ())
-            leaves.append(Leaf(first, last, place, (*head, *lines, *said), panels, (start, y)))
+            leaves.append(Leaf(first, last, place, (*title, *label, *lines, *said), panels, (start, y)))
         return leaves
 
-    def _caption(self, cut: Cut, width: int) -> Fitted:
+    @property
+    def _column(self) -> int:
+        """How wide the text about a shot runs: not over all of a wide picture."""
+        part = 1.0 if self._stacked else 0.8 if self.picture else 0.86
+        return round((self.right - self.left) * part)
+
+    def _caption(self, cut: Cut) -> Fitted:
         text = " · ".join(filter(None, (cut.framing, cut.camera)))
-        return fit(text, width, 3 * line_height(self.px(26)), self._bold, largest=self.px(26), floor=self.px(16))
+        size = self.px(26)
+        return fit(text, self._column, 3 * line_height(size), self._bold, largest=size, floor=self.px(16))
 
-    def _sound(self, cut: Cut, width: int) -> Fitted:
+    def _sound(self, cut: Cut) -> Fitted:
         text = f"sound: {cut.sound}" if cut.sound else ""
-        return fit(text, width, 3 * line_height(self.small), self._plain, largest=self.small, floor=self.px(16))
+        size = self.small
+        return fit(text, self._column, 3 * line_height(size), self._plain, largest=size, floor=self.px(16))
 
-    def _action(self, cut: Cut, width: int, height: int, seconds: float) -> Fitted:
+    def _action(self, cut: Cut, height: int, seconds: float) -> Fitted:
         """The action: large on a plain card, smaller on a picture, which it must leave room to see."""
         largest, floor = (38, 24) if self.picture else (56, 26)
         if self.picture:
             height = min(height, round((self.bar - self.top) * 0.5))
         return fit(
             cut.action,
-            width,
+            self._column,
             height,
             self._plain,
             largest=self.px(largest),
@@ -187,12 +186,8 @@ class Sheet:
     def _content(
         self, caption: Fitted, action: Fitted, page: int, sound: Fitted, y: int
     ) -> tuple[tuple[Line, ...], int]:
-        """Caption, one page of the action with its number, sound; from row `y` down, and the row where they end."""
+        """Caption, one page of the action, sound; from row `y` down, and the row where they end."""
         lines = self._block(caption, 0, self.left, y, "accent", bold=True)
-        if len(action.pages) > 1:
-            number, size = f"{page + 1}/{len(action.pages)}", self.small
-            x = self.right - round(self._plain(number, size))
-            lines += (Line(x, y + round(line_height(self.px(26)) * 0.76), number, size, "dim"),)
         y += caption.height + (self.px(10) if caption.pages else 0)
         lines += self._block(action, page, self.left, y, "bright")
         y += line_height(action.size) * (len(action.pages[page]) if action.pages else 0)
@@ -204,26 +199,21 @@ class Sheet:
 
     def _spoken(self, cut: Cut, seconds: float) -> list[_Spoken]:
         """The dialogue as subtitles, one after the other; smaller, and more lines at once, when time is short."""
-        width = round((self.right - self.left) * (0.94 if self._stacked else 0.8))
-        speaker = self.px(20)
-        for size, most in ((34, 3 if self._stacked else 2), (30, 3), (26, 4), (20, 6), (14, 12), (8, 40)):
-            pages: list[_Spoken] = []
-            for who, text in cut.dialogue:
-                said = fit(
-                    text,
-                    width,
-                    10**6,
-                    self._plain,
-                    largest=self.px(size),
-                    floor=self.px(size),
-                    pages=10**6,
-                    most_lines=most,
-                )
-                name = fit(who, width, 3 * line_height(speaker), self._bold, largest=speaker, floor=6)
-                pages += (_Spoken(name, Fitted(said.size, (page,))) for page in said.pages)
+        pages: list[_Spoken] = []
+        for size, most in ((34, 3 if self._stacked else 2), (30, 3), (26, 4), (20, 6), (14, 12), (9, 40)):
+            pages = [page for who, text in cut.dialogue for page in self._said(who, text, self.px(size), most)]
             if len(pages) <= max(len(cut.dialogue), int(seconds / 0.9)):
                 break
         return pages
+
+    def _said(self, who: str, text: str, size: int, most_lines: int) -> list[_Spoken]:
+        """One line of dialogue in subtitles of so many lines, none of them higher than a third of the picture."""
+        width = round((self.right - self.left) * (0.94 if self._stacked else 0.8))
+        small = self.px(20)
+        name = fit(who, width, 2 * line_height(small), self._bold, largest=small, floor=6)
+        most_lines = max(1, min(most_lines, (self.height // 3 - name.height) // line_height(size)))
+        said = fit(text, width, self.height, self._plain, largest=size, floor=size, pages=10**6, most_lines=most_lines)
+        return [_Spoken(name, Fitted(said.size, (page,))) for page in said.pages]
 
     def _subtitle(self, spoken: _Spoken) -> tuple[tuple[Line, ...], tuple[Box, ...]]:
         """One subtitle, centred above the bar."""
@@ -235,7 +225,7 @@ class Sheet:
         for fitted, ink, bold in ((spoken.name, "accent", True), (spoken.text, "bright", False)):
             for line in self._block(fitted, 0, 0, y, ink, bold=bold):  # type: ignore[arg-type]
                 x = (self.width - round(self.measure(line.text, line.size, bold))) // 2
-                lines.append(Line(x, line.baseline, line.text, line.size, line.ink, bold))
+                lines.append(replace(line, x=x))
             y += fitted.height
         wide = max(round(self.measure(line.text, line.size, line.bold)) for line in lines) if lines else 0
         half = wide // 2 + pad * 2

@@ -89,7 +89,7 @@ def _balanced(text: str, width: int, measure: Callable[[str], float]) -> list[st
     if not 2 <= len(lines) <= 4:
         return lines
     narrow, wide = width // len(lines), width
-    while wide - narrow > width // 40:
+    while wide - narrow > max(1, width // 40):
         middle = (narrow + wide) // 2
         tried = wrap(text, middle, measure)
         if len(tried) == len(lines) and max(map(measure, tried)) <= middle:

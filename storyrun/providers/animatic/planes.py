@@ -1,6 +1,6 @@
 """Pictures as video keeps them: a plane of brightness and two of colour at half the size (yuv420p, BT.709, 16 to 235).
 
-Pillow draws, these are the bytes that the encoder reads. What stands still is converted once.
+These are the bytes that the encoder reads, and Pillow draws in them. What stands still is converted once.
 """
 
 from __future__ import annotations
