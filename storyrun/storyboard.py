@@ -236,8 +236,11 @@ class _Builder:
         if "seconds" not in fields:
             self.refuse((*where, "seconds"))
             fields["seconds"] = Text("", (*where, "seconds"))
-        spoken = entry.get("dialogue") if self.sound(*where, "dialogue") else None
+        spoken = entry.get("dialogue")
         lines = []
+        if not self.sound(*where, "dialogue"):
+            self.refuse((*where, "dialogue"))
+            spoken = ""
         if isinstance(spoken, str):
             lines.append(Line(None, Text(spoken, (*where, "dialogue"))))
         for index, line in enumerate(spoken if isinstance(spoken, list) else []):

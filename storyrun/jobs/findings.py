@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MANY = 5
 """Problems of one kind, each of other clips, that are told at one place: a table of 300 rows may have one for each."""
 
+LONG = 80
+"""Characters of a clip's label; the id of a row may be a whole sentence."""
+
 
 class Findings:
     """Collects problems by place and sentence, and in which clips each was found."""
@@ -78,7 +81,8 @@ class Findings:
                 yield problem
                 continue
             others = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
-            told = replace(problem, sentence=f"{problem.sentence} ({labels[0]}{others})")
+            clip = labels[0] if len(labels[0]) <= LONG else f"{labels[0][:LONG]}..."
+            told = replace(problem, sentence=f"{problem.sentence} ({clip}{others})")
             alike.setdefault(known[:2], []).append(told)
         for group in alike.values():
             yield from group if len(group) <= MANY else _cut(group)

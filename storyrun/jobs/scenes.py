@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from storyrun import cards, references
-from storyrun.prompts import BUILT_IN, TemplateFault
+from storyrun.prompts import BUILT_INS, TemplateFault
 from storyrun.records import Text
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def reference_texts(storyboard: Storyboard, name: str) -> list[Text]:
 def template_text(view: Effective, templates: Templates) -> Text | None:
     """The text of the scene's own template file, at the place that names it; None for a built-in."""
     named = view.settings.get("template")
-    if named is None or (BUILT_IN / f"{named.value}.jinja").is_file():
+    if named is None or named.value in BUILT_INS:
         return None
     try:
         return Text(templates.file(named.value), named.where)

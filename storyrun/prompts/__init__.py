@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILT_IN",
+    "BUILT_INS",
     "CODES",
     "FILTERS",
     "FUNCTIONS",
@@ -69,7 +70,7 @@ FUNCTIONS = frozenset({"range"})
 """What templates can call beside their own macros."""
 
 BUILT_IN = Path(__file__).parent.with_name("templates")
-SHOTS, PROMPT = "shots", "prompt"
+PROMPT, SHOTS = BUILT_INS = ("prompt", "shots")
 """The built-in templates. A released one never changes its wording: that would buy campaigns again."""
 
 FILTERS = (

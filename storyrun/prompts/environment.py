@@ -12,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from storyrun import nearest
-from storyrun.prompts import BUILT_IN, FILTERS, MAX_OUTPUT, MAX_RANGE, MAX_STEPS, MAX_WORK, TESTS, Row
+from storyrun.prompts import BUILT_IN, BUILT_INS, FILTERS, MAX_OUTPUT, MAX_RANGE, MAX_STEPS, MAX_WORK, TESTS, Row
 from storyrun.prompts.built_in import sentence
 from storyrun.prompts.faults import TemplateFault
 from storyrun.sources import SourceFault, inside
@@ -190,9 +190,8 @@ def environment(folder: Path) -> StoryboardEnvironment:
 
 def template_text(folder: Path, name: str) -> str:
     """A built-in template by its name, or a file beside the plan. Raises `TemplateFault`."""
-    built_in = BUILT_IN / f"{name}.jinja"
-    if name.isidentifier() and built_in.is_file():
-        return built_in.read_text(encoding="utf-8")
+    if name in BUILT_INS:
+        return (BUILT_IN / f"{name}.jinja").read_text(encoding="utf-8")
     try:
         raw = inside(folder, name).read_bytes()
         if len(raw) > MAX_OUTPUT:
@@ -201,7 +200,7 @@ def template_text(folder: Path, name: str) -> str:
     except SourceFault as fault:
         hint = fault.hint
         if name.isidentifier():
-            hint = nearest.hint(name, sorted(file.stem for file in BUILT_IN.glob("*.jinja")))
+            hint = nearest.hint(name, BUILT_INS)
         raise TemplateFault("SR236", f"template {fault.sentence}", hint, needle=name) from None
     except UnicodeDecodeError:
         raise TemplateFault("SR236", f"template {name} is not UTF-8 text", needle=name) from None

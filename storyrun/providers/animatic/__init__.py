@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
-    from storyrun.providers.animatic.fonts import Fonts
     from storyrun.records import Job, Task
 
 RENDERER = 1
@@ -31,8 +30,8 @@ _DRAWN = (
 class Animatic:
     """Draws clips, as many at once as there are cores.
 
-    `font` is tried before the shipped DejaVu Sans. `warn` is told, once, which characters no font here can draw; it is
-    called from another thread.
+    `font` is tried before the shipped DejaVu Sans; `UsageError` if it is no font. `warn` is told, once, which
+    characters no font here can draw; it is called from another thread.
     """
 
     name = "animatic"
@@ -41,10 +40,10 @@ class Animatic:
     def __init__(
         self, *, workers: int | None = None, font: Path | None = None, warn: Callable[[str], None] = lambda _: None
     ) -> None:
+        from storyrun.providers.animatic.fonts import Fonts
+
         self.workers = workers or _cores()
-        self._font = font
-        self._warn = warn
-        self._fonts: Fonts | None = None
+        self._fonts = Fonts(font, warn)
         self._pool: ThreadPoolExecutor | None = None
 
     def request(self, job: Job, uploads: Mapping[str, str]) -> dict[str, Any]:
@@ -87,7 +86,7 @@ class Animatic:
 
         stop = Event()
         # PyAV and Pillow let go of the interpreter while they work: threads do as well as processes, and share fonts.
-        drawing = self._threads().submit(render, task.job, task.folder, part, self._typefaces(), stop.is_set)
+        drawing = self._threads().submit(render, task.job, task.folder, part, self._fonts, stop.is_set)
         done = asyncio.wrap_future(drawing)
         try:
             await asyncio.shield(done)
@@ -110,13 +109,6 @@ class Animatic:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="animatic")
         return self._pool
-
-    def _typefaces(self) -> Fonts:
-        from storyrun.providers.animatic.fonts import Fonts
-
-        if self._fonts is None:
-            self._fonts = Fonts(self._font, self._warn)
-        return self._fonts
 
 
 def _cores() -> int:

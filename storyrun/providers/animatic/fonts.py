@@ -60,10 +60,12 @@ class Fonts:
         self._files: tuple[Path, ...] | None = None
         self._known: dict[str, tuple[Face, ...]] = {}
         if font is not None and not is_font(font):
-            raise UsageError(f"{font} is not a font file that can be drawn with", "name a .ttf, .otf or .ttc file")
+            raise _no_font(font)
 
     def for_texts(self, texts: Iterable[str]) -> Typeface:
         """What draws these texts: the first fonts, then as few installed ones as cover the rest."""
+        if self._first and not _loads(self._first[0]):
+            raise _no_font(self._first[0].path)
         wanted = {character for text in (ALWAYS, *texts) for character in text if _visible(character)}
         # Bold and regular of DejaVu do not cover the same; a character that only one has is drawn with that one.
         faces = [*self._first, REGULAR, BOLD]
@@ -80,10 +82,9 @@ class Fonts:
             self._files = _installed(self._folders)
         new = missing - self._known.keys()
         if new:
-            has = [
-                (Face(str(path), number), part) for path in self._files for number, part in covered(path, new).items()
-            ]
-            self._known |= {character: tuple(face for face, part in has if character in part) for character in new}
+            has = {Face(str(path), number): part for path in self._files for number, part in covered(path, new).items()}
+            faces = [face for face in has if _loads(face)]
+            self._known |= {character: tuple(face for face in faces if character in has[face]) for character in new}
         chosen: list[Face] = []
         left = {character for character in missing if self._known[character]}
         while left:
@@ -184,6 +185,21 @@ def _font(face: Face, size: int, shaped: bool) -> FreeTypeFont:
 
     engine = ImageFont.Layout.RAQM if shaped and features.check("raqm") else ImageFont.Layout.BASIC
     return ImageFont.truetype(face.path, size, index=face.number, layout_engine=engine)
+
+
+@lru_cache(maxsize=1024)
+def _loads(face: Face) -> bool:
+    """Whether a font that says what it has can be drawn with, too."""
+    from PIL import ImageFont
+
+    try:
+        return ImageFont.truetype(face.path, 20, index=face.number).getlength("a") >= 0
+    except (OSError, ValueError):
+        return False
+
+
+def _no_font(path: object) -> UsageError:
+    return UsageError(f"{path} is not a font file that can be drawn with", "name a .ttf, .otf or .ttc file")
 
 
 def _installed(folders: Sequence[Path]) -> tuple[Path, ...]:
