@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -40,8 +41,10 @@ def spot(tmp_path, monkeypatch):
     return write_plan(tmp_path, SPOT, "spot.yaml")
 
 
-def manifest_of(folder: Path, plan: str = "spot") -> dict:
-    read = json.loads((folder / "outputs" / plan / "animatic" / "manifest.json").read_text(encoding="utf-8"))
+def manifest_of(folder: Path, plan: str = "spot") -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(
+        (folder / "outputs" / plan / "animatic" / "manifest.json").read_text(encoding="utf-8")
+    )
     assert validation.fits(read, validation.schema("manifest"))
     return read
 
@@ -229,7 +232,7 @@ class TestStreams:
     def test_a_reader_that_leaves_early_causes_no_traceback(self, spot):
         ran = subprocess.run(
             f"{sys.executable} -m storyrun schema storyboard | head -n 1",
-            shell=True,  # noqa: S602 - a pipe is what this is about
+            shell=True,
             cwd=spot.parent,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -337,7 +340,7 @@ class TestInterruption:
             with av.open(str(path)) as film:
                 assert sum(1 for _ in film.decode(video=0)) == 240
         again = start(["long.yaml", "--only", "s0", "--only", "s1"], tmp_path)
-        out, err = again.communicate(timeout=120)
+        _, err = again.communicate(timeout=120)
         assert again.returncode == 0, err
         assert files(tmp_path) == ["s0_v001.mp4", "s1_v001.mp4"]
         assert not list(tmp_path.rglob("*.part"))

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 HEAVY = {
-    "aiohttp", "asyncio", "av", "click", "dotenv", "filelock", "imagesize", "jinja2", "jsonschema", "PIL", "referencing",
-    "sqlite3", "tqdm", "yaml",
+    "aiohttp", "asyncio", "av", "click", "dotenv", "filelock", "imagesize", "jinja2", "jsonschema", "PIL",
+    "referencing", "sqlite3", "tqdm", "yaml",
 }  # fmt: skip
 """Every library we depend on, and the parts of Python that weigh something."""
 
