@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-
-from storyrun import jobs, storyboard
 from typing import TYPE_CHECKING
 
+from storyrun import jobs, storyboard
+
 if TYPE_CHECKING:
-    from storyrun.records import Job, Plan, Problem
     from pathlib import Path
+
+    from storyrun.records import Job, Plan, Problem
 
 RENDERER = 1
 """A renderer revision for tests that do not draw."""
@@ -43,17 +44,24 @@ class Planned:
         return only
 
 
-def plan_file(
+def plan_file(path: Path, provider: str | None = None, model: str | None = None, label: str | None = None) -> Planned:
+    """Plan a file the way every verb does."""
+    plan, problems = admit(path, provider, model, label)
+    assert plan is not None, problems
+    return Planned(plan, problems)
+
+
+def admit(
     path: Path,
     provider: str | None = None,
     model: str | None = None,
     label: str | None = None,
     shown: str | None = None,
-) -> Planned:
-    """Plan a file the way every verb does. `shown` is its name for people."""
+) -> tuple[Plan | None, tuple[Problem, ...]]:
+    """The same for a file of which nothing may be right. `shown` is its name for people."""
     loaded = storyboard.load(path, shown or path.name)
-    assert loaded.storyboard is not None, loaded.problems
-    assert loaded.document is not None
+    if loaded.storyboard is None or loaded.document is None:
+        return None, loaded.problems
     name = provider or loaded.storyboard.provider or "animatic"
     plan, problems = jobs.plan(
         loaded.storyboard,
@@ -65,7 +73,7 @@ def plan_file(
         drawing_revision=RENDERER if name == "animatic" else None,
         whole=loaded.whole,
     )
-    return Planned(plan, (*loaded.problems, *problems))
+    return plan, (*loaded.problems, *problems)
 
 
 def write_plan(folder: Path, text: str, name: str = "plan.yaml") -> Path:

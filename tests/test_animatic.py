@@ -344,6 +344,22 @@ def test_marks_move_with_the_camera_and_stand_still_without(draw) -> None:
         assert changed({"camera": camera}) > 10 * max(still, 200), camera
 
 
+def test_marks_never_cover_what_is_written(draw) -> None:
+    """Below the caption, which names the camera, all that is bright in a still shot is bright in a moving one."""
+    from PIL import ImageChops
+
+    talk = [{"speaker": "mira", "text": "Now."}]
+    shots = [
+        shot(1, 0, 1, "the door closes behind him " * 3, framing="wide", camera=c, dialogue=talk) for c in ("x", "pan")
+    ]
+    still, moving = (frames(draw(job(one, width=960, height=540))) for one in shots)
+    written = still[5].convert("L").point(lambda value: 255 if value > 120 else 0).crop((0, 150, 960, 460))
+    for image in moving:
+        seen = image.convert("L").crop((0, 150, 960, 460))
+        lost = ImageChops.multiply(written, seen.point(lambda value: 255 if value < 90 else 0))
+        assert lost.getbbox() is None
+
+
 def test_the_first_frame_opens_and_the_last_frame_closes_the_clip(draw, tmp_path) -> None:
     form = job(shot(1, 0, 2), first_frame=picture(tmp_path, "a.png", RED), last_frame=picture(tmp_path, "b.png", BLUE))
     seen = frames(draw(form))

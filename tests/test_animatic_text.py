@@ -383,6 +383,16 @@ def test_a_font_of_the_users_that_is_none_is_refused(tmp_path, data) -> None:
         fonts.Fonts(tmp_path / "own.ttf", pytest.fail)
 
 
+def test_a_font_that_says_more_than_it_can_draw_is_passed_over(tmp_path) -> None:
+    whole = font_with(tmp_path / "B Sans.ttf", "侦").read_bytes()
+    (tmp_path / "A Sans.ttf").write_bytes(whole.replace(b"head", b"xxxx", 1))
+    assert is_font(tmp_path / "A Sans.ttf")
+    face = fonts.Fonts(None, pytest.fail, [tmp_path]).for_texts(["侦"])
+    assert drawn_by(face, "侦") == [("B Sans.ttf", "侦")]
+    with pytest.raises(UsageError, match="is not a font file"):
+        fonts.Fonts(tmp_path / "A Sans.ttf", pytest.fail).for_texts(["a"])
+
+
 def test_sizes_are_pixels_and_lines_have_room() -> None:
     face = fonts.Fonts(None, pytest.fail, ()).for_texts(["Å"])
     assert face.width("MMMM", 40) == pytest.approx(2 * face.width("MMMM", 20), rel=0.05)

@@ -134,6 +134,7 @@ def fingerprint(job: Job, drawing_revision: int | None) -> str:
             "take": job.take,
             "mode": job.mode,
             "shots": [_window(shot) for shot in job.shots],
+            "words": [reference.word for reference in job.references],
             "length": number(job.length),
             "frame_rate": str(job.frame_rate),
             "size": job.size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -31,6 +32,9 @@ ENVIRONMENTS: dict[str, Environment] = {
     "dashscope": Environment("DASHSCOPE_API_KEY", "DASHSCOPE_BASE_URL", "https://dashscope-intl.aliyuncs.com"),
 }
 
+FONT = "STORYRUN_FONT"
+"""The variable that names a font file for animatics."""
+
 NOTHING_SET: Environ = MappingProxyType({})
 
 ENDINGS = ("/v1", "/api/v1")
@@ -49,7 +53,8 @@ def _animatic(warn: Warn, env: Environ = NOTHING_SET) -> Provider:
     """The free preview, drawn on this machine."""
     from storyrun.providers.animatic import Animatic
 
-    return Animatic(warn=warn)
+    font = env.get(FONT)
+    return Animatic(warn=warn, font=Path(font) if font else None)
 
 
 def _tokenhub(warn: Warn, env: Environ = NOTHING_SET) -> Provider:

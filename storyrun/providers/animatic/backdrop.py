@@ -33,7 +33,7 @@ class Marks:
         self._sheet = sheet
         self._still = still.y
         self._ground = level(ground)[0]
-        self._texts = [sheet.box(line) for line in leaf.lines]
+        self._texts = [sheet.edge(leaf), *map(sheet.box, leaf.lines)]
         self._panels = [(panel, still.y.crop(panel)) for panel in leaf.panels]
         step = 200 * sheet.unit * _closeness(framing)
         self._points = [

@@ -80,10 +80,9 @@ class Pen:
         draw = ImageDraw.Draw(image)
         for left, top, right, bottom in leaf.panels:
             draw.rounded_rectangle((left, top, right - 1, bottom - 1), sheet.px(10), fill=panel)
-        top, bottom = leaf.content
+        left, top, right, bottom = sheet.edge(leaf)
         if top < bottom:
-            x = max(0, sheet.left - sheet.px(20))
-            draw.rectangle((x, top, x + sheet.px(4) - 1, bottom - 1), fill=mixed(accent))
+            draw.rectangle((left, top, right - 1, bottom - 1), fill=mixed(accent))
         dim = DIM_ON_PICTURE if sheet.picture else DIM
         inks = {"bright": mixed(BRIGHT), "dim": mixed(dim), "accent": mixed(accent)}
         for line in leaf.lines:

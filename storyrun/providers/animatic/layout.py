@@ -90,6 +90,11 @@ class Sheet:
         wide = round(self.measure(line.text, line.size, line.bold))
         return (line.x, line.baseline - line.size, line.x + wide, line.baseline + line.size // 3)
 
+    def edge(self, leaf: Leaf) -> Box:
+        """The line beside the text about the shot; of no height where there is no text."""
+        left, (top, bottom) = max(0, self.left - self.px(20)), leaf.content
+        return (left, top, left + self.px(4), bottom)
+
     # ── the head: what this is ───────────────────────────────────────────────────────────────────────────────────────
 
     def _title(self, brief: Brief, cut: Cut) -> tuple[tuple[Line, ...], int]:
