@@ -73,9 +73,10 @@ async def _serve(sandbox: Sandbox) -> None:
             loop.add_signal_handler(each, stop.set)
         for name, value in sandbox.environment.items():
             click.echo(f"export {name}={value}")
-        click.echo(f"listening on {sandbox.origin}, the bill is {sandbox.bill.path}; Ctrl-C ends it", err=True)
+        click.echo(f"listening on {sandbox.origin}, the bill is {sandbox.log.path}; Ctrl-C ends it", err=True)
         await stop.wait()
-        click.echo(f"{len(sandbox.bill.booked)} clips were ordered", err=True)
+        sold = len(sandbox.log.booked)
+        click.echo(f"{sold} clip{'s were' if sold != 1 else ' was'} ordered", err=True)
 
 
 def _seconds(text: str) -> float | tuple[float, float]:

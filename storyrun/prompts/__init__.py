@@ -60,7 +60,7 @@ MAX_OUTPUT = 64 * 1024
 MAX_STEPS = 20_000
 """Turns of loops and calls of macros in one rendering."""
 
-MAX_WORK = 2_000_000
+MAX_WORK = 1_000_000
 """Characters and list items that filters, operators and output may go through in one rendering: about a second."""
 
 MAX_RANGE = 1_000
@@ -201,6 +201,8 @@ class Templates:
             wrong(fault)
             return
         for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
+            if len(read.included) > MAX_INCLUDES:
+                return
             wanted = node.template  # type: ignore[attr-defined]
             if not (isinstance(wanted, nodes.Const) and isinstance(wanted.value, str)):
                 sentence, hint = "a file is included by its name in quotes", 'write {% include "brand.txt" %}'
@@ -219,7 +221,6 @@ class Templates:
             read.included += (inner,)
             if len(read.included) > MAX_INCLUDES:
                 wrong(TemplateFault("SR233", f"more than {MAX_INCLUDES} files are included", line=node.lineno), name)
-                return
             self._look(inner, read, (*trail, name))
 
     def _unknown_helpers(self, tree: nodes.Template) -> Iterator[TemplateFault]:

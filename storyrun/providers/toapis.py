@@ -7,6 +7,7 @@ videos/wan3.0/generation, tasks/video-status, uploads/images, account/token-bala
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import TYPE_CHECKING, Any
 
 from storyrun.providers import verdicts
@@ -73,7 +74,9 @@ class ToApis(Cloud):
         form = aiohttp.FormData()
         ending = ready.mime.removeprefix("image/").replace("jpeg", "jpg")
         # the author's file name stays here
-        form.add_field("file", ready.data, filename=f"{source.sha256[:16]}.{ending}", content_type=ready.mime)
+        form.add_field(
+            "file", io.BytesIO(ready.data), filename=f"{source.sha256[:16]}.{ending}", content_type=ready.mime
+        )
         status, data, text = await self._client.upload(self._client.base + UPLOADS, form, with_key=True)
         url = data["data"].get("url") if isinstance(data, dict) and isinstance(data.get("data"), dict) else None
         if 200 <= status < 300 and isinstance(url, str) and url.startswith(("https://", "http://")):

@@ -96,7 +96,12 @@ GENERIC = frozenset({"generation_failed", "task_failed", "ali_api_error", "upstr
 
 _TOLD = (
     # ToAPIs' own example of a failed task is moderation under the code generation_failed
-    (MODERATION, re.compile("(?i)content polic|violates the policy|inappropriate content|content moderation|内容违反|内容审核|敏感内容")),
+    (
+        MODERATION,
+        re.compile(
+            "(?i)content polic|violates the policy|inappropriate content|content moderation|内容违反|内容审核|敏感内容"
+        ),
+    ),
     (BALANCE, re.compile("(?i)insufficient (balance|credit|quota)|余额不足")),
 )
 
