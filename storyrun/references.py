@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PLAIN_AT = "\ufdd0"
 """Stands for an `@` that came from a table or an axis and is data. A noncharacter: the loader lets none through."""
 
-AT = re.compile(r"(?P<word>\w@+)|@(?P<name>@|[a-z][a-z0-9_-]*)?")
+AT = re.compile(r"(?P<word>(?<=\w)@+)|@(?P<name>@|[a-z][a-z0-9_-]*)?")
 """An `@` inside a word (text), `@@`, a name, or an `@` that stands alone (text too)."""
 
 

@@ -45,7 +45,7 @@ FOREIGN = {
 }
 """Files that people do have, and no model takes, by their first four bytes."""
 
-BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF"}
+BRANDS = {**dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "a HEIC"), b"avif": "an AVIF"}
 """Pictures in the container of MP4, by its brand."""
 
 ARTICLE = {"image": "an image", "video": "a video", "audio": "an audio file"}
@@ -158,7 +158,7 @@ def _stranger(path: Path) -> tuple[str, str]:
     head = _head(path)
     foreign = FOREIGN.get(head[:4], "")
     if head[4:8] == b"ftyp":
-        foreign = f"a {BRANDS[head[8:12]]} picture"
+        foreign = f"{BRANDS[head[8:12]]} picture"
     if foreign:
         return f"is {foreign}, which no model takes", "export it as PNG or JPEG, MP4, or WAV or MP3"
     if not head:

@@ -487,6 +487,21 @@ def test_a_file_name_too_long_for_the_system_is_a_sentence(tmp_path):
     assert "SR236" in told
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("scenes:\n- id: a\n  prompt: 'it''s {{ x }}'\n", "4:21"),
+        ('scenes:\n- id: a\n  prompt: "say \\"hi\\" to {{ x }}"\n', "4:29"),
+        ("scenes:\n- id: a\n  prompt: &p >\n    one\n    two {{ x }}\n- {id: b, prompt: *p}\n", "6:12"),
+        ("scenes:\n- id: a\n  shots:\n  - {seconds: 5, action: b, dialogue: [{'@x': hi}]}\n", "5:42"),
+        ("scenes:\n- id: a\n  shots:\n  - {seconds: 5, action: b, dialogue: [{ann: hi @x}]}\n", "5:49"),
+        ("scenes:\n- id: a\n  prompt: |-\n    {{ y }} x\n\n    x {{ x }}\n  vars: {y: z}\n", "7:10"),
+    ],
+)
+def test_the_caret_finds_its_word_in_every_style_of_yaml(tmp_path, text, told):
+    assert [line.split()[0] for line in problems_of(tmp_path, text)][:1] == [told]
+
+
 # ── bounds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -497,6 +512,16 @@ def test_scenes_together_may_not_make_too_many_clips_either(tmp_path, monkeypatc
         scenes: [{id: a, prompt: "{{ n }}"}, {id: b, prompt: "{{ n }}", takes: 3}, {id: c, prompt: "{{ n }}", takes: 3}]
     """
     assert problems_of(tmp_path, text) == ["3:43 SR212 the plan makes more than 10 clips"]
+
+
+def test_combinations_that_are_excluded_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_CLIPS", 10)
+    text = """\
+        matrix: {n: ["1", "2", "3", "4"], m: [a, b, c, d]}
+        exclude: [{n: "1"}, {n: "2"}]
+        scenes: [{id: s, prompt: "{{ n }} {{ m }}"}]
+    """
+    assert len(planned(tmp_path, text).jobs) == 8
 
 
 # ── what is no mistake ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -70,6 +70,10 @@ class Findings:
     ) -> Problem:
         document = self._document
         mark = document.locate(where, needle, nth, key=key) if needle else document.mark(where, key)
+        if needle and mark == document.mark(where, key) and not key:
+            spoken = document.locate(where, needle, nth, key=True)  # a speaker is the key of what is said
+            if spoken != document.mark(where, key=True) or needle in document.source(where, key=True)[0]:
+                mark = spoken
         source = document.lines[mark.line - 1] if mark.line <= len(document.lines) else ""
         return Problem(severity, code, document.file, mark.line, mark.column, sentence, hint, source)
 
