@@ -256,7 +256,8 @@ class BoundReference:
 class ShotWindow:
     """A shot of a job, rendered: when it starts and ends inside the clip (seconds), and its texts.
 
-    `index` counts from 1 within the scene. `dialogue` is (speaker or "", text) pairs.
+    `index` counts from 1 within the scene. `dialogue` is (speaker or "", text) pairs. The texts are for people: they
+    call references by their own names, whatever the prompt calls them; `references` are the names in them.
     """
 
     index: int
@@ -267,6 +268,7 @@ class ShotWindow:
     action: str
     dialogue: tuple[tuple[str, str], ...]
     sound: str
+    references: tuple[str, ...] = ()
 
 
 @record

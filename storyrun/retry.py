@@ -42,6 +42,8 @@ class Step(StrEnum):
     """A create was refused for certain."""
     POLL = "poll"
     """A question brought no usable answer."""
+    UPLOAD = "upload"
+    """A local file did not get to the provider. Nothing is ordered before it has."""
     FETCH = "fetch"
     """A clip did not arrive whole, or its address was no longer good."""
     RENDER = "render"
@@ -79,6 +81,9 @@ TABLE: dict[tuple[Step, ErrorClass | None], Rule] = {
     (Step.REFUSED, ErrorClass.BALANCE): LEAVE._replace(stop="the account has no balance left"),
     (Step.POLL, None): Rule(5, 2, 120, 0),
     (Step.POLL, ErrorClass.CREDENTIALS): Rule(5, 2, 120, 5, "the provider refused the key"),
+    (Step.UPLOAD, None): Rule(2, 3, 60, 5),
+    (Step.UPLOAD, ErrorClass.CREDENTIALS): LEAVE._replace(stop="the provider refused the key"),
+    (Step.UPLOAD, ErrorClass.BALANCE): LEAVE._replace(stop="the account has no balance left"),
     (Step.FETCH, None): Rule(5, 3, 120, 5),
     (Step.RENDER, None): LEAVE,
 }

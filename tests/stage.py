@@ -18,7 +18,7 @@ from storyrun.runner import Outcome, Policy, StopSignal, run
 from tests.fakes import Fate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from storyrun.folder import RunFolder
@@ -56,10 +56,16 @@ def job(clip: str, *, prompt: str = "", cost: str | None = "0.10", **changes: An
     return Job(**(fields | changes))
 
 
-def plan_of(jobs: Iterable[Job], path: Path, provider: str = "tokenhub", card: ModelCard | None = None) -> Plan:
-    """A plan of these jobs, as if read from `path`."""
+def plan_of(
+    jobs: Iterable[Job],
+    path: Path,
+    provider: str = "tokenhub",
+    card: ModelCard | None = None,
+    cards: Mapping[str, ModelCard] | None = None,
+) -> Plan:
+    """A plan of these jobs, as if read from `path`. All are of one model unless there are `cards`."""
     board = Storyboard(path, "0" * 64, path.stem, provider, None, {}, None, {}, (), (), {}, (), None, {})
-    return Plan(board, provider, tuple(jobs), {MODEL: card or globals()["card"]()})
+    return Plan(board, provider, tuple(jobs), cards or {MODEL: card or globals()["card"]()})
 
 
 class MortalLedger(Ledger):
@@ -121,6 +127,7 @@ class Stage:
         only: Iterable[str] | None = None,
         observe: Callable[[ClipEvent], None] | None = None,
         card: ModelCard | None = None,
+        cards: Mapping[str, ModelCard] | None = None,
         **policy: Any,
     ) -> Outcome:
         self.provider.fate = fate or Fate()
@@ -132,7 +139,7 @@ class Stage:
             run_id = ledger.begin_run(self.path.stem, "tokenhub", f"../{self.path.name}", 1, "here")
             ledger.fate = self.provider.fate
             return await run(
-                plan=plan_of(jobs, self.path, card=card),
+                plan=plan_of(jobs, self.path, card=card, cards=cards),
                 selected=frozenset(job.id for job in jobs) if only is None else frozenset(only),
                 provider=self.provider,
                 ledger=ledger,

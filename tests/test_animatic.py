@@ -375,7 +375,8 @@ def test_a_shot_shows_the_reference_that_it_names(draw, tmp_path) -> None:
         {"name": "lamp", "word": "Image 2", "media": [picture(tmp_path, "b.png", GREEN)]},
         {"name": "film", "word": "Video 1", "media": [{"text": "https://a.b/c.mp4", "kind": "video"}]},
     ]
-    form = job(shot(1, 0, 0.5, "Image 2 burns"), shot(2, 0.5, 1, "the room"), references=references)
+    burning = {**shot(1, 0, 0.5, "the lamp burns"), "references": ["lamp"]}
+    form = job(burning, shot(2, 0.5, 1, "the room"), references=references)
     seen = frames(draw(form))
     assert colour(seen[3], (100, 50, 200, 60)) == pytest.approx(GREEN, abs=40)
     assert colour(seen[20], (100, 50, 200, 60)) == pytest.approx(RED, abs=40)

@@ -324,6 +324,13 @@ class TestReferences:
         assert result.prompts == ["Image 1 meets Image 2 and Image 3, Image 1 waves"]
         assert [reference.name for reference in result.job.references] == ["bob", "ann"]
 
+    def test_people_read_their_own_names(self, cast):
+        text = self.CAST + "scenes: [{id: a, shots: [{seconds: 5, action: '@bob meets @ann'}]}]\n"
+        result = planned(cast, text, provider="dashscope", model="wan2.7")
+        assert result.prompts == ["Image 1 meets Image 2 and Image 3."]
+        assert result.job.shots[0].action == "bob meets ann"
+        assert result.job.shots[0].references == ("bob", "ann")
+
     def test_listed_ones_come_first_and_bind_too(self, cast):
         text = self.CAST + "scenes: [{id: a, seconds: 5, references: [ann], prompt: '@bob turns'}]\n"
         result = planned(cast, text, provider="dashscope", model="wan2.7")

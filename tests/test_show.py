@@ -242,7 +242,7 @@ def test_the_summary_of_a_paid_run(tmp_path: Path) -> None:
           5  done     2.50  1 reused; 2 of them not as ordered: nh-0009 is 4 s of 5, nh-0100 is silent
           2  refused  0.00  nh-0031 nh-0077: change the text
           1  unclear  0.50  nh-0044 sent 21:40, no answer: may be bought
-        in    outputs/spot/dashscope
+        in    outputs/spot/dashscope/clips
         next  storyrun settle catalogue.yaml 'spin[product=nh-0044]' --adopt ID | --not-created | ...
               storyrun settle catalogue.yaml 'spin[product=nh-0009]' --keep | --rebuy | --abandon
               storyrun catalogue.yaml    (when the text is changed)
@@ -255,7 +255,7 @@ def test_the_summary_of_a_first_animatic(tmp_path: Path) -> None:
         shop.bring(job, State.DONE)
     assert show.summary_text(built(plan, shop), plan_file="spot.yaml", run_folder="outputs/spot/animatic") == shown("""
           6  done
-        in    outputs/spot/animatic
+        in    outputs/spot/animatic/clips
         """)
 
 

@@ -75,6 +75,10 @@ class Verbs(click.Group):
             return super().resolve_command(ctx, args)
         if Path(word).is_file() or any(Path(later).is_file() for later in args[1:] if word.startswith("-")):
             return super().resolve_command(ctx, ["run", *args])
+        if Path(word).is_dir():
+            raise click.UsageError(f"{word} is a folder; name a plan in it, or `storyrun fetch {word}`")
+        if Path(f"{word}.yaml").is_file():
+            raise click.UsageError(f"there is no verb or file `{word}`; did you mean {word}.yaml?")
         if word.endswith((".yaml", ".yml")):
             raise click.UsageError(f"there is no file {word}{_similar_file(word)}")
         from storyrun import nearest
@@ -127,6 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 2
     except click.ClickException as error:
         print(f"storyrun: {error.format_message()}", file=sys.stderr)
         if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -136,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: say nothing more
         return 1
     except StoryrunError as error:
-        tell(error)
+        tell(error, as_json="--json" in words)
         if "--debug" in words:
             raise
         return error.exit_code
@@ -149,15 +156,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def tell(error: StoryrunError) -> None:
-    """Print an error of ours for people: its problems first, if it carries any."""
+def tell(error: StoryrunError, *, as_json: bool) -> None:
+    """Print an error of ours for people, its problems first if it carries any; with --json also as data on stdout."""
     from storyrun.errors import PlanError
 
-    if isinstance(error, PlanError):
+    found = sorted(error.problems, key=lambda problem: problem.order) if isinstance(error, PlanError) else []
+    if found:
         from storyrun.cli import problems
 
-        for problem in sorted(error.problems, key=lambda problem: problem.order):
+        for problem in found:
             print(problems.as_text(problem), file=sys.stderr)
     print(f"storyrun: {error.sentence}", file=sys.stderr)
     if error.hint:
         print(f"  {error.hint}", file=sys.stderr)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        told = {"error": error.sentence, "hint": error.hint, "exit": error.exit_code, "problems": [*map(asdict, found)]}
+        print(json.dumps(told, indent=2, ensure_ascii=False))

@@ -47,7 +47,7 @@ def command(
     wanted = None if path.is_dir() else path.stem
     waiting = _open(outputs, wanted, provider)
     if not waiting:
-        click.echo("nothing is open")
+        click.echo("[]" if as_json else "nothing is open")
         return 0
     codes, manifests = [], []
     for plan, label in waiting:

@@ -13,11 +13,11 @@ import click
 from storyrun import __version__
 from storyrun.cli import planning, show
 from storyrun.clock import SystemClock
-from storyrun.errors import InUseError, LedgerError, StoryrunError
+from storyrun.errors import InUseError, LedgerError, StoryrunError, UsageError
 
 if TYPE_CHECKING:
     from storyrun.cli.planning import Prepared
-    from storyrun.folder import RunFolder
+    from storyrun.folder import Outputs, RunFolder
     from storyrun.ledger import Ledger
     from storyrun.providers.base import Provider
     from storyrun.records import Money
@@ -77,6 +77,7 @@ def perform(prepared: Prepared, wishes: Wishes, provider: Provider) -> Done:
             raise _owned(error, outputs, prepared, clock) from None
         ledger = stack.enter_context(Ledger.open(outputs.ledger_path, clock))
         plan_path = os.path.relpath(prepared.path.resolve(), outputs.root.resolve())
+        _only_plan_of_its_name(ledger, prepared, plan_path, outputs)
         run_id = ledger.begin_run(prepared.stem, prepared.label, plan_path, os.getpid(), socket.gethostname())
         try:
             outcome, manifest = _made(prepared, wishes, provider, ledger, place, run_id, plan_path, clock)
@@ -112,7 +113,7 @@ def _made(
         quiet=wishes.quiet,
     )
     policy = runner.Policy(
-        concurrency=wishes.concurrency or provider.workers,
+        concurrency=wishes.concurrency,
         poll_interval=wishes.poll_interval,
         deadline=wishes.deadline,
         retries=wishes.retries,
@@ -178,6 +179,17 @@ def _made(
     for note in outcome.notes:
         click.echo(f"note: {note}", err=True)
     return outcome, written(finished=True)
+
+
+def _only_plan_of_its_name(ledger: Ledger, prepared: Prepared, plan_path: str, outputs: Outputs) -> None:
+    """Two plans of one name would share clips and budget: refused while the other one is there."""
+    others = {attempt.plan_path for attempt in ledger.attempts(plan=prepared.stem)} - {plan_path, ""}
+    for other in sorted(others):
+        if (outputs.root / other).is_file():
+            raise UsageError(
+                f"{outputs.root / prepared.stem} belongs to {(outputs.root / other).resolve().name}; nothing was sent",
+                f"rename {prepared.path.name}: folder, ledger and budget go by the name before .yaml",
+            )
 
 
 def _listen(stop: Any, prepared: Prepared) -> None:

@@ -65,6 +65,7 @@ def make(prepared: Prepared, *, run_ceiling: Money | None = None, retry_refused:
             run_ceiling=run_ceiling,
             retry_refused=retry_refused,
             key=missing_key(prepared.provider),
+            outputs=prepared.outputs,
         )
     finally:
         if ledger is not None:

@@ -13,7 +13,7 @@ import click
 
 from storyrun.cli import planning, show, surroundings
 from storyrun.cli.options import json_option, plan_argument, plan_options
-from storyrun.cli.performing import Done, Wishes, exit_code, perform, resume_line
+from storyrun.cli.performing import Done, Wishes, exit_code, perform
 from storyrun.errors import UsageError
 from storyrun.records import Money
 
@@ -154,7 +154,9 @@ def tell(prepared: Prepared, wishes: Wishes, done: Done) -> int:
     if outcome.stopped:
         click.echo(f"stopped: {outcome.stopped}", err=True)
     if outcome.interrupted:
-        click.echo(f"interrupted; what was ordered goes on\n{resume_line(prepared)}", err=True)
+        click.echo(
+            "interrupted" if prepared.provider == "animatic" else "interrupted; what was ordered goes on", err=True
+        )
     if wishes.as_json:
         click.echo(json.dumps(manifest, indent=2, ensure_ascii=False))
     else:

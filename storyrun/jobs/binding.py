@@ -94,13 +94,22 @@ class Wording:
     def __call__(self, text: str) -> str:
         return references.write(text, self._words)
 
-    def shot(self, shot: ShotWindow) -> ShotWindow:
-        """A shot with all its texts written so."""
-        return replace(
-            shot,
-            framing=self(shot.framing),
-            camera=self(shot.camera),
-            action=self(shot.action),
-            sound=self(shot.sound),
-            dialogue=tuple((self(who), self(said)) for who, said in shot.dialogue),
-        )
+
+def for_people(shot: ShotWindow, bound: Sequence[BoundReference]) -> ShotWindow:
+    """A shot as people read it, on an animatic or as a subtitle: references by their own names, which are noted."""
+    known = {reference.name: reference.name for reference in bound}
+
+    def told(text: str) -> str:
+        return references.write(text, known)
+
+    texts = (shot.framing, shot.camera, shot.action, shot.sound, *(part for line in shot.dialogue for part in line))
+    named = dict.fromkeys(name for text in texts for name in references.names(text) if name in known)
+    return replace(
+        shot,
+        framing=told(shot.framing),
+        camera=told(shot.camera),
+        action=told(shot.action),
+        sound=told(shot.sound),
+        dialogue=tuple((told(who), told(said)) for who, said in shot.dialogue),
+        references=tuple(named),
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from storyrun import cards, references
 from storyrun.jobs import judging, scenes
-from storyrun.jobs.binding import Binding, Wording
+from storyrun.jobs.binding import Binding, Wording, for_people
 from storyrun.jobs.form import fingerprint
 from storyrun.jobs.rendering import GAP
 from storyrun.jobs.stems import clip_id, file_stem
@@ -90,7 +90,10 @@ class Clips:
                     index,
                     start,
                     end,
-                    **{key: self._said(shot, key) for key in ("framing", "camera", "action", "sound")},
+                    framing=self._said(shot, "framing"),
+                    camera=self._said(shot, "camera"),
+                    action=self._said(shot, "action"),
+                    sound=self._said(shot, "sound"),
                     dialogue=tuple(
                         (
                             "" if line.speaker is None else self._scope.text(line.speaker, settled=False),
@@ -161,7 +164,7 @@ class Clips:
             negative_prompt=wording(negative) if negative and "negative_prompt" in taken else None,
             premise=wording(parts["premise"]),
             look=wording(parts["look"]),
-            shots=tuple(wording.shot(shot) for shot in shots),
+            shots=tuple(for_people(shot, bound) for shot in shots),
         )
 
     def _parts(self, shots: list[ShotWindow]) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def from_dict(form: Mapping[str, Any], folder: Path) -> Job:
                 shot.get("action", ""),
                 tuple((line.get("speaker", ""), line["text"]) for line in shot.get("dialogue", ())),
                 shot.get("sound", ""),
+                tuple(shot.get("references", ())),
             )
             for shot in form["shots"]
         ),
@@ -134,7 +135,7 @@ def fingerprint(job: Job, drawing_revision: int | None) -> str:
             "take": job.take,
             "mode": job.mode,
             "shots": [_window(shot) for shot in job.shots],
-            "words": [reference.word for reference in job.references],
+            "names": [reference.name for reference in job.references],
             "length": number(job.length),
             "frame_rate": str(job.frame_rate),
             "size": job.size,
@@ -188,6 +189,7 @@ def _window(shot: ShotWindow) -> dict[str, Any]:
             "action": shot.action,
             "dialogue": [_present({"speaker": who, "text": said}) for who, said in shot.dialogue],
             "sound": shot.sound,
+            "references": list(shot.references),
         }
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from storyrun import cards, references
+from storyrun import cards, nearest, references
 from storyrun.prompts import BUILT_INS, TemplateFault
 from storyrun.records import Text
 
@@ -182,7 +182,20 @@ class Shelf:
                 return cards.choose(provider, wanted, mode)
             except cards.UnknownModel as unknown:
                 refusals.append(unknown)
+        if len(refusals) > 1 and not any(self._knows(provider, wanted) for provider in self._providers):
+            known = [
+                word
+                for name in self._providers
+                for card in cards.load(name).values()
+                for word in (card.family, card.model)
+            ]
+            raise cards.UnknownModel(
+                f"there is no model or family `{wanted}`", nearest.hint(wanted, dict.fromkeys(known))
+            )
         raise refusals[0]
+
+    def _knows(self, provider: str, wanted: str) -> bool:
+        return any(wanted in (card.family, card.model) for card in cards.load(provider).values())
 
 
 def without_untaken_defaults(

@@ -14,14 +14,18 @@ from storyrun.records import Money, State
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from fractions import Fraction
+    from pathlib import Path
 
     from storyrun.ledger import Ledger
     from storyrun.quote.changes import Change
     from storyrun.records import Attempt, Job, MediaSource, Plan, Price
 
-Status = Literal["reused", "open", "new", "changed", "failed before", "refused before", "needs you", "abandoned"]
-"""What the next run would do with a clip: take what is there, wait for it, order it (new, changed, failed before), or
-leave it until the text changes (refused before) or a person decides (needs you) or has decided (abandoned)."""
+Status = Literal[
+    "reused", "file missing", "open", "new", "changed", "failed before", "refused before", "needs you", "abandoned"
+]
+"""What the next run would do with a clip: take what is there, get a lost file again, wait for it, order it (new,
+changed, failed before), or leave it until the text changes (refused before) or a person decides (needs you) or has
+decided (abandoned)."""
 
 ORDERED: frozenset[Status] = frozenset({"new", "changed", "failed before"})
 
@@ -154,10 +158,12 @@ def make(
     run_ceiling: Money | None,
     retry_refused: bool = False,
     key: str = "",
+    outputs: Path | None = None,
 ) -> Quote:
     """Quote `plan` against what `ledger` (None: nothing yet) holds for `provider`, as the ledger names it.
 
     `selected` are the clip ids that `--only` leaves, None for all. `retry_refused` orders again what was refused.
+    `outputs` is the folder with the clips, where a finished one is looked for; None: it is taken to be there.
     """
     own = ledger.attempts(plan=plan_stem, provider=provider) if ledger else []
     by_fingerprint = {attempt.fingerprint: attempt for attempt in own}
@@ -167,6 +173,8 @@ def make(
         live = ledger.live(provider, job.fingerprint) if ledger else None
         attempt = live or by_fingerprint.get(job.fingerprint) or by_clip.get(job.id)
         status = _status(job, live, attempt, retry_refused=retry_refused)
+        if status == "reused" and live and outputs is not None and not _there(outputs, live):
+            status = "file missing"
         found = changes.find(attempt.job, job) if attempt and status == "changed" else ()
         rate = _rate(plan, job)
         chosen = selected is None or job.id in selected
@@ -202,6 +210,10 @@ def _status(job: Job, live: Attempt | None, attempt: Attempt | None, *, retry_re
     if attempt.fingerprint != job.fingerprint:
         return "changed"
     return "failed before" if retry.orders_again(attempt, retry_refused=retry_refused) else "refused before"
+
+
+def _there(outputs: Path, attempt: Attempt) -> bool:
+    return (outputs / attempt.plan / attempt.provider / attempt.file).is_file()
 
 
 def _rate(plan: Plan, job: Job) -> Price | None:

@@ -3,9 +3,10 @@
 run
  └ plot         what an earlier death left behind, then every clip, then those that others are making
     └ _clip     one clip: reuse, continue, order or leave it
-       orders   the one function that sends a create, behind the door that says when
+       orders   the one function that sends a create, behind the door that says when; its uploads come first
        collect  poll, download, verify, record
        existing what is already there
+       pacing   how fast all this may go
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from storyrun.runner.door import Door
 from storyrun.runner.errand import Errand, Policy, StopSignal, reason
 from storyrun.runner.existing import gone, place
 from storyrun.runner.orders import Orders, find
+from storyrun.runner.pacing import Questions, Ramps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from storyrun.clock import Clock
@@ -64,6 +66,11 @@ class Item(NamedTuple):
     job: Job | None
     attempt: Attempt | None = None
 
+    @property
+    def model(self) -> str:
+        """The model that makes it."""
+        return self.job.model if self.job else self.attempt.model if self.attempt else ""
+
 
 async def run(
     *,
@@ -89,7 +96,8 @@ async def run(
     Raises `LedgerError` when the ledger or the disk fails, after the creates in flight have come back. When it is
     cancelled, it waits for these too. Anything else that it raises is a bug of ours, raised after all other clips.
     """
-    door = Door(policy.creates_in_flight, clock, careful=provider.paid)
+    ramps = Ramps(lambda model: errand.limits(model).creates_per_second)
+    door = Door(policy.creates_in_flight, clock, ramps, careful=provider.paid)
     errand = Errand(
         plan=plan,
         provider=provider,
@@ -104,6 +112,7 @@ async def run(
         observe=observe,
         stop=stop,
         door=door,
+        questions=Questions(getattr(provider, "polls_per_second", None), clock),
     )
     loop = _Run(errand, selected)
     started_at = rfc3339(clock.now())
@@ -155,7 +164,7 @@ class _Run:
                 found = await self._recover(self._errand.stem)
                 await self._work(Item(None, attempt) for attempt in found)
             while self._aside:
-                await self._work(iter(await self._others_moved()))
+                await self._work(await self._others_moved())
             await self._collector.all_carried()
             for carrier in carriers:
                 carrier.cancel()
@@ -197,10 +206,10 @@ class _Run:
             if job.id in self._selected and job.id not in begun:
                 yield Item(job)
 
-    async def _work(self, items: Iterator[Item]) -> None:
-        """As many workers as tasks may run at the provider, over one stream of items."""
+    async def _work(self, items: Iterable[Item]) -> None:
+        """As many workers as tasks may run at the provider, over one stream of items or one for each model."""
 
-        async def worker() -> None:
+        async def worker(items: Iterator[Item]) -> None:
             for item in items:
                 try:
                     if item.job is not None:
@@ -213,8 +222,22 @@ class _Run:
                     self._errand.stumbled(bug, item.attempt, clip=item.job.id if item.job else "")
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._errand.policy.concurrency):
-                group.create_task(worker())
+            for stream, width in self._streams(items):
+                for _ in range(width):
+                    group.create_task(worker(stream))
+
+    def _streams(self, items: Iterable[Item]) -> list[tuple[Iterator[Item], int]]:
+        """The items with how many of them may be at work: a model that has its own limit holds up no other."""
+        errand = self._errand
+        if (concurrency := errand.policy.concurrency) is not None:
+            return [(iter(items), concurrency)]
+        streams: dict[str, tuple[list[Item], int]] = {}
+        for item in items:
+            model = item.model
+            if (running := errand.limits(model).running) is None:
+                model, running = "", errand.provider.workers
+            streams.setdefault(model, ([], running))[0].append(item)
+        return [(iter(stream), running) for stream, running in streams.values()]
 
     # ── one clip ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from storyrun import retry
@@ -43,12 +44,12 @@ class Clip(NamedTuple):
 
 class Collector:
     """Looks after open attempts of one run. A slot at the provider is free once its task has ended; downloads wait
-    in a line of their own, oldest first, because addresses expire.
+    in a line of their own, in the order in which the provider will drop them.
     """
 
     def __init__(self, errand: Errand) -> None:
         self._errand = errand
-        self._line: asyncio.PriorityQueue[tuple[str, int, str, TaskStatus | None]] = asyncio.PriorityQueue()
+        self._line: asyncio.PriorityQueue[tuple[float, str, int, str, TaskStatus | None]] = asyncio.PriorityQueue()
         self._tickets = count()
         self.in_care: set[str] = set()
         """Ids of the attempts that are looked after right now."""
@@ -66,7 +67,9 @@ class Collector:
             if attempt.state is State.ACCEPTED:
                 attempt, status = await self._watch(attempt, just_ordered=just_ordered)
             if attempt.state is State.READY and self._errand.provider.paid:
-                self._line.put_nowait((attempt.changed_at, next(self._tickets), attempt.id, status))
+                until = self._errand.kept_until(attempt)
+                end = until.timestamp() if until else inf
+                self._line.put_nowait((end, attempt.changed_at, next(self._tickets), attempt.id, status))
                 in_line = True  # and in care until it is through
             elif attempt.state is State.READY:
                 attempt = await self._download(attempt, status)
@@ -79,7 +82,7 @@ class Collector:
         """Download what stands in line, for ever: one of a few that do so side by side."""
         errand = self._errand
         while True:
-            _, _, attempt_id, status = await self._line.get()
+            *_, attempt_id, status = await self._line.get()
             attempt = errand.ledger.attempt(attempt_id)
             try:
                 await self._download(attempt, status)
@@ -104,14 +107,18 @@ class Collector:
         puzzled: float | None = None
         if not just_ordered:
             errand.say("rendering", attempt)
-        elif not await errand.wait(errand.gap(), begun):  # no task is done the moment it is born
+        elif not await errand.wait(errand.first_gap(attempt.model), begun):  # no task is done the moment it is born
             return self._leave(attempt, "this run does not wait for it")
         while True:
             status = await self._ask(attempt, begun)
-            if status is None:
-                return self._leave(attempt, "no answer about it was to be had in time")
+            if isinstance(status, str):
+                return self._leave(attempt, status)
             if status.state == "succeeded" and status.fetchable:
-                return errand.ledger.move(attempt.id, State.READY, why=status.raw, usage=status.usage or None), status
+                ready = errand.ledger.move(attempt.id, State.READY, why=status.raw, usage=status.usage or None)
+                if just_ordered:
+                    taken = moment(ready.changed_at) - moment(attempt.changed_at)
+                    errand.usual.learn(attempt.model, max(0.0, taken.total_seconds()))
+                return ready, status
             if status.state == "failed":
                 return self._fail(attempt, status), None
             if status.state == "missing" and not errand.kept(attempt):
@@ -125,21 +132,31 @@ class Collector:
             if not await errand.wait(errand.gap(status), begun):
                 return self._leave(attempt, f"the provider says {status.raw or status.state}")
 
-    async def _ask(self, attempt: Attempt, begun: float) -> TaskStatus | None:
-        """One answered question, however often it takes. None: the deadline passed, or the key was refused."""
-        errand = self._errand
-        for nth in count(1):
+    async def _ask(self, attempt: Attempt, begun: float) -> TaskStatus | str:
+        """One answered question, however often it takes; or why there is no answer when the deadline has passed or the
+        key was refused.
+        """
+        errand, nth = self._errand, 0
+        while True:
+            nth += 1
+            await errand.questions.turn()
+            while pause := errand.questions.pause_left:
+                if not await errand.wait(pause, begun):
+                    return "the provider wants to be asked less often"
+                await errand.questions.turn()
             try:
                 return await errand.provider.poll(errand.task(attempt))
             except NotFound as error:
                 return TaskStatus("missing", str(error))
             except ProviderError as error:
                 advice = retry.advise(Step.POLL, nth, error.kind, error.retry_after)
+                said = reason(error, "no reason given")
+                if error.kind is ErrorClass.RATE_LIMIT and advice.wait is not None:
+                    errand.questions.pause(advice.wait)  # the account is meant, not this task
             if advice.stop:
                 errand.door.close(advice.stop)
             if advice.wait is None or not await errand.wait(advice.wait, begun):
-                break
-        return None
+                return f"no answer about it was to be had in time: {said}"
 
     def _leave(self, attempt: Attempt, why: str) -> tuple[Attempt, None]:
         """Nothing is known against it: it stays open, and the next run asks on."""
@@ -173,9 +190,10 @@ class Collector:
             return adopted
         failures, unlike = 0, False
         while True:
-            status = status or await self._ask(attempt, begun)
-            if status is None:
-                return self._leave(attempt, "no answer about it was to be had in time")[0]
+            answer = status or await self._ask(attempt, begun)
+            if isinstance(answer, str):
+                return self._leave(attempt, answer)[0]
+            status = answer
             if status.state == "missing" and not errand.kept(attempt):
                 _drop(part)
                 return self._expire(attempt)

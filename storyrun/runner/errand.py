@@ -12,6 +12,7 @@ from storyrun import retry
 from storyrun.errors import InUseError
 from storyrun.folder import Outputs
 from storyrun.records import ClipEvent, Failure, Task
+from storyrun.runner.pacing import Limits, Usual, limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from storyrun.folder import RunFolder
     from storyrun.ledger import Ledger
     from storyrun.providers.base import Provider
-    from storyrun.records import Attempt, Money, Plan, TaskStatus
+    from storyrun.records import Attempt, ModelCard, Money, Plan, TaskStatus
     from storyrun.runner.door import Door
+    from storyrun.runner.pacing import Questions
 
 POLL_GAP = (10.0, 15.0)
 """Seconds between two questions about one task, where the provider names none: what the guides advise."""
@@ -33,13 +35,15 @@ POLL_GAP = (10.0, 15.0)
 class Policy:
     """How a run goes about it.
 
-    `concurrency`: tasks at the provider at once. `poll_interval`: seconds between two questions about one task (None:
-    the provider's own). `deadline`: seconds that this run waits for any one clip (None: as long as it takes); what is
-    late stays open. `retries`: how often a clip that failed is ordered again at once. `retry_refused`: order again
-    what was refused for its content or parameters. `fail_fast`: order nothing more after the first failure.
+    `concurrency`: tasks at the provider at once over all models (None: as many of each model as its card allows; of
+    those whose card does not say, as many together as the provider has `workers`). `poll_interval`: seconds between two
+    questions about one task, the first included (None: the provider's own). `deadline`: seconds that this run waits for
+    any one clip (None: as long as it takes); what is late stays open. `retries`: how often a clip that failed is
+    ordered again at once. `retry_refused`: order again what was refused for its content or parameters. `fail_fast`:
+    order nothing more after the first failure.
     """
 
-    concurrency: int
+    concurrency: int | None = None
     poll_interval: float | None = None
     deadline: float | None = None
     retries: int = 0
@@ -74,6 +78,7 @@ class Errand:
     observe: Callable[[ClipEvent], None] | None
     stop: StopSignal
     door: Door
+    questions: Questions
     notes: list[str] = field(default_factory=list)
     """What nobody could be told while it happened."""
     bugs: list[Exception] = field(default_factory=list)
@@ -85,6 +90,9 @@ class Errand:
     locks: ExitStack = field(default_factory=ExitStack)
     """Locks of other plans whose open clips this run looks after."""
     _held: dict[str, RunFolder] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.usual = Usual(self.ledger, self.namespace)
 
     @property
     def stem(self) -> str:
@@ -129,7 +137,7 @@ class Errand:
         folder = self.plan_folder
         if attempt.plan_path and not self.mine(attempt):
             folder = (self._outputs.root / attempt.plan_path).parent
-        return Task(attempt.id, attempt.task_id or "", attempt.model, attempt.job, folder)
+        return Task(attempt.id, attempt.task_id or "", attempt.model, attempt.job, folder, attempt.created_at)
 
     @property
     def _outputs(self) -> Outputs:
@@ -148,6 +156,17 @@ class Errand:
             gap = max(gap, retry.bounded(status.poll_after))
         return gap
 
+    def first_gap(self, model: str) -> float:
+        """Seconds from an order to the first question about it: the gap, or nearly the time that a model usually takes.
+
+        What is learnt is when clips were seen to be ready. They were so up to a gap before, hence half a gap less.
+        """
+        gap = self.gap()
+        if self.policy.poll_interval is not None or not self.provider.paid:
+            return gap
+        usual = self.usual.soonest(model)
+        return gap if usual is None else max(gap, usual - gap / 2)
+
     async def wait(self, seconds: float, begun: float) -> bool:
         """Wait, but not past the deadline of a clip that has been waited for since `begun`. False: it has passed."""
         if self.policy.deadline is None:
@@ -165,11 +184,22 @@ class Errand:
 
     def kept(self, attempt: Attempt) -> bool:
         """Whether the provider may still have the clip, by the keeping time on the model's card."""
-        card = self.plan.cards.get(attempt.model) or getattr(self.provider, "cards", {}).get(attempt.model)
+        until = self.kept_until(attempt)
+        return until is None or self.clock.now() < until
+
+    def kept_until(self, attempt: Attempt) -> datetime | None:
+        """When the keeping time of a clip is over; None: never, or nobody knows."""
+        card = self._card(attempt.model)
         if card is None or card.keeps_hours is None:
-            return True
-        since = moment(attempt.finished_at or attempt.changed_at)
-        return self.clock.now() < since + timedelta(hours=card.keeps_hours)
+            return None
+        return moment(attempt.finished_at or attempt.changed_at) + timedelta(hours=card.keeps_hours)
+
+    def limits(self, model: str) -> Limits:
+        """What the account may do with a model."""
+        return limits(self._card(model), self.provider.name, getattr(self.provider, "creates_per_second", None))
+
+    def _card(self, model: str) -> ModelCard | None:
+        return self.plan.cards.get(model) or getattr(self.provider, "cards", {}).get(model)
 
     # ── talk ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,9 +218,17 @@ class Errand:
     def failed(self, attempt: Attempt, sentence: str) -> Attempt:
         """Tell of a clip that failed for good, and order nothing more if that is what the user wants."""
         self.say("failed", attempt, sentence)
+        self._fail_fast()
+        return attempt
+
+    def unordered(self, clip: str, sentence: str) -> None:
+        """The same of a clip that came to no order."""
+        self.say("failed", sentence=sentence, clip=clip)
+        self._fail_fast()
+
+    def _fail_fast(self) -> None:
         if self.policy.fail_fast:
             self.door.close("a clip failed, and --fail-fast was given", fault=False)
-        return attempt
 
     def stumbled(self, bug: Exception, attempt: Attempt | None = None, *, clip: str = "") -> None:
         """Keep a bug of ours that hit one clip, so that the others can go on."""
@@ -209,4 +247,4 @@ def reason(said: Failure | ProviderError | None, otherwise: str) -> str:
     if said is None:
         return otherwise
     message = said.message if isinstance(said, Failure) else str(said)
-    return (message or otherwise) + (f" ({said.code})" if said.code else "")
+    return (message or otherwise) + (f" ({said.code})" if said.code and said.code not in message else "")

@@ -15,8 +15,11 @@ from storyrun.errors import LedgerError, NotSent, ProviderError, Rejected
 from storyrun.ledger import AlreadyLive, OverBudget, TaskTaken
 from storyrun.records import ErrorClass, Failure, State
 from storyrun.runner.errand import reason
+from storyrun.runner.uploads import Uploads, to_be_stored
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from storyrun.records import Answer, Attempt, Job
     from storyrun.runner.errand import Errand
 
@@ -26,21 +29,29 @@ class Orders:
 
     def __init__(self, errand: Errand) -> None:
         self._errand = errand
+        self._uploads = Uploads(errand)
         self._in_flight: set[asyncio.Task[Attempt | None]] = set()
 
     async def order(self, job: Job) -> Attempt | None:
-        """Order a clip, as often as that is safe and useful.
+        """Order a clip, as often as that is safe and useful. Its local files go up first.
 
         Returns the attempt that is live now (accepted or unknown; of another run, if that was faster), a rejected one
         that stays so, or None when nothing was ordered and the reason was told.
         """
         errand = self._errand
         begun = errand.clock.monotonic()
-        while await errand.door.enter():
+        while not errand.door.closed:
+            try:
+                uploads = await self._uploads.of(job, begun)
+            except ProviderError as error:
+                errand.unordered(job.id, f"not ordered, nothing was sent: {reason(error, 'a file was not uploaded')}")
+                return None
+            if not await errand.door.enter(job.model):
+                return None
             if errand.stop.drain.is_set():
                 await errand.door.leave()
                 return None
-            create = asyncio.create_task(self._take_turn(job))
+            create = asyncio.create_task(self._take_turn(job, uploads))
             self._in_flight.add(create)
             attempt = await asyncio.shield(create)
             self._in_flight.discard(create)
@@ -58,9 +69,9 @@ class Orders:
         results = await asyncio.gather(*self._in_flight, return_exceptions=True)
         return [result for result in results if isinstance(result, BaseException)]
 
-    async def _take_turn(self, job: Job) -> Attempt | None:
+    async def _take_turn(self, job: Job, uploads: Mapping[str, str]) -> Attempt | None:
         try:
-            return await self._create(job)
+            return await self._create(job, uploads)
         except AlreadyLive as other:
             return other.attempt
         except OverBudget as refusal:
@@ -70,17 +81,17 @@ class Orders:
         finally:
             await self._errand.door.leave()
 
-    async def _create(self, job: Job) -> Attempt:
+    async def _create(self, job: Job, uploads: Mapping[str, str]) -> Attempt:
         """Send one create from its committed row, and record what became of it."""
         errand, ledger, provider = self._errand, self._errand.ledger, self._errand.provider
-        request = provider.request(job, {})
+        request = provider.request(job, uploads)
         attempt = ledger.order(
             run=errand.run_id,
             plan=errand.stem,
             plan_path=errand.plan_path,
             provider=errand.namespace,
             job=jobs.as_dict(job),
-            request=request,
+            request=provider.request(job, to_be_stored(uploads)),
             account=getattr(provider, "account", ""),
             reserved=job.quote,
             free_when_failed=errand.plan.cards[job.model].free_when_failed,
@@ -108,7 +119,7 @@ class Orders:
                 accepted = ledger.move(attempt.id, State.ACCEPTED, task_id=task_id)
             except TaskTaken as taken:
                 return self._doubt(attempt, taken)
-            errand.door.accepted()
+            errand.door.accepted(job.model)
             errand.say("rendering", accepted)
             return accepted
         except LedgerError:
@@ -151,6 +162,7 @@ class Orders:
 
 async def find(errand: Errand, attempt: Attempt) -> Attempt:
     """Ask the provider for the task of an attempt whose answer was lost. Can only make it accepted."""
+    await errand.questions.turn()
     try:
         found = await errand.provider.find(errand.task(attempt))
         if found is not None:

@@ -29,6 +29,7 @@ COLOUR = {"needs you": "red", "refused before": "yellow"} | dict.fromkeys(ORDERE
 
 WHY = {
     "reused": "it is there already, and costs nothing",
+    "file missing": "it was made, but its file is gone: the next run gets it again, at no cost",
     "open": "it is ordered and not here yet; the next run collects it",
     "new": "nothing like it was ordered before",
     "changed": "it was ordered as something else",
@@ -166,11 +167,14 @@ def _money_lines(quote: Quote, single: str | None) -> list[str]:
 
 def _money_line(quote: Quote, currency: str, *, coded: bool) -> str:
     now, spent, total = (_of(amounts, currency) for amounts in (quote.now, quote.spent, quote.total))
-    line = f"now {money(now, currency=coded)}"
-    if now.amount:
-        line += " (exact)" if now.exact else " (at most)"
-    if quote.unpriced:
-        line += f" and {plural(quote.unpriced, 'clip')} without a known price"
+    if quote.unpriced and not now.amount:
+        line = f"now unknown: {plural(quote.unpriced, 'clip')} without a known price"
+    else:
+        line = f"now {money(now, currency=coded)}"
+        if now.amount:
+            line += " (exact)" if now.exact else " (at most)"
+        if quote.unpriced:
+            line += f" and {plural(quote.unpriced, 'clip')} without a known price"
     budget = quote.budget if quote.budget and quote.budget.currency == currency else None
     if spent.amount or budget:
         line += f" + spent {money(spent, currency=coded)} = {money(total, currency=coded)}"

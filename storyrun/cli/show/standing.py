@@ -40,6 +40,7 @@ KINDS = {
     "given up": Kind("given up", "", "`storyrun settle --rebuy` has it ordered again"),
     "failed": Kind("failed", "red", "the next run orders again"),
     "refused": Kind("refused", "red", "change the text"),
+    "missing": Kind("file missing", "yellow", "the next run gets it again"),
     "unfinished": Kind("unfinished", "yellow", "the next run goes on"),
     "open": Kind("open", "yellow", "ordered, not here yet"),
     "expired": Kind("expired", "red", "bought, and the provider no longer has it"),
@@ -52,7 +53,7 @@ REFUSED = ("moderation", "parameter")
 NEEDS_YOU = ("open", "unclear", "expired")
 """What was bought, or may have been, and is not here."""
 
-WANTED = (*NEEDS_YOU, "unfinished")
+WANTED = (*NEEDS_YOU, "unfinished", "missing")
 """What is told of clips that today's plan lacks; the others need nobody."""
 
 ONE_BY_ONE = (*WANTED, "refused", "failed")
@@ -62,6 +63,8 @@ ONE_BY_ONE = (*WANTED, "refused", "failed")
 def kind_of(manifest: Manifest, clip: Clip) -> str:
     """How a clip of a manifest stands, as a key of `KINDS`."""
     status: str = clip["status"]
+    if status == "open" and clip["finished_at"]:
+        return "missing"  # it was done once
     if status in ("open", "unknown") and manifest["provider"] == "animatic":
         return "unfinished"  # nothing was bought, and nobody has to decide anything
     if status != "failed":
@@ -99,7 +102,9 @@ def summary_text(
             say = f": {KINDS[kind].say}" if KINDS[kind].say else ""
             text = fold([label[_key(clip)] for clip in clips], max(20, room - len(say))) + say
         lines.append(f"{head}  {text}".rstrip())
-    lines += [f"in    {safe(run_folder)}"] if run_folder and manifest["totals"]["done"] else []
+    there = [clip["file"] for clip in manifest["clips"] if clip["file"]]
+    if run_folder and there:
+        lines.append(f"in    {safe(run_folder)}/{safe(there[0]) if len(there) == 1 else 'clips'}")
     return "\n".join(lines + _next(next_lines([manifest], plan_file, options)))
 
 

@@ -26,6 +26,8 @@ class Cut:
     action: str
     dialogue: tuple[tuple[str, str], ...]
     sound: str
+    references: tuple[str, ...] = ()
+    """Names of the references in its texts."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def read(job: Mapping[str, Any]) -> Brief:
         first_frame=_local(job.get("first_frame")),
         last_frame=_local(job.get("last_frame")),
         references=tuple(
-            (reference["word"], image)
+            (reference["name"], image)
             for reference in job.get("references", ())
             if (image := next(filter(_is_picture, reference["media"]), None))
         ),
@@ -108,6 +110,7 @@ def _cuts(shots: list[Mapping[str, Any]], rate: Fraction, frames: int) -> tuple[
                         (_line(line.get("speaker", "")), _line(line["text"])) for line in shot.get("dialogue", ())
                     ),
                     sound=_line(shot.get("sound", "")),
+                    references=tuple(shot.get("references", ())),
                 )
             )
     return tuple(cuts)

@@ -133,8 +133,8 @@ class _Pictures:
     def _named(self, leaf: Leaf) -> str:
         """The first shot starts on the first frame; another shows the reference that it names, else the first one."""
         brief = self.brief
-        action = brief.cuts[leaf.cut].action
-        others = [image for word, image in brief.references if word in action]
+        named = brief.cuts[leaf.cut].references
+        others = [image for name, image in brief.references if name in named]
         others += [image for _, image in brief.references]
         own = [brief.first_frame] if leaf.cut == 0 else []
         name: str = next(image["text"] for image in [*own, *others, brief.first_frame, brief.last_frame] if image)
