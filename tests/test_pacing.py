@@ -227,7 +227,8 @@ def first_question(root: Path, made: int, polls: int, **policy: Any) -> float:
     s = Stage(root, Paced(stories))
     s.play(jobs_of(" ".join(names(made))), concurrency=made)
     s.play(jobs_of("z"), **policy)
-    return s.provider.times("poll", "z")[0] - s.provider.times("create", "z")[0]
+    asked: float = s.provider.times("poll", "z")[0] - s.provider.times("create", "z")[0]
+    return asked
 
 
 def test_the_first_question_comes_nearly_when_the_model_is_usually_ready(tmp_path: Path) -> None:
@@ -277,11 +278,11 @@ class Uploading(FakeProvider):
     """A provider that takes local files. `trouble`: by file text, the errors of its next uploads."""
 
     def __init__(
-        self, clips: str, trouble: Mapping[str, list[ProviderError]] | None = None, *, kept: float | None = None
+        self, clips: str, trouble: Mapping[str, Sequence[ProviderError]] | None = None, *, kept: float | None = None
     ) -> None:
         super().__init__({clip: [Story()] for clip in clips.split()})
         self.upload_kept = kept
-        self.trouble = trouble or {}
+        self.trouble = {name: list(errors) for name, errors in (trouble or {}).items()}
         self.sent: list[Mapping[str, Any]] = []
         self.look: Callable[[], None] = lambda: None
 

@@ -307,7 +307,7 @@ def test_an_adapter_that_breaks_after_sending_leaves_a_doubt_not_a_second_order(
     def breaks(answer):
         raise KeyError("task_id")
 
-    s.provider.read = breaks  # type: ignore[method-assign]
+    s.provider.read = breaks
     s.play(jobs_of("a b"))
     assert s.states() == {"a": "unknown", "b": "unknown"}
     assert s.provider.calls("create") == 2
@@ -316,7 +316,7 @@ def test_an_adapter_that_breaks_after_sending_leaves_a_doubt_not_a_second_order(
 def test_an_answer_that_names_the_task_of_another_clip_is_a_doubt(tmp_path):
     s = stage(tmp_path, simple("a b"))
     read = s.provider.read
-    s.provider.read = lambda answer: type(read(answer))("task-1")  # type: ignore[method-assign]
+    s.provider.read = lambda answer: type(read(answer))("task-1")
     s.play(jobs_of("a b"))
     assert sorted(s.states().values()) == ["done", "unknown"]
 
@@ -330,7 +330,7 @@ def test_the_raw_answer_is_on_the_disk_before_anyone_reads_it(tmp_path):
             kept.extend(db.execute("SELECT state, answer FROM attempt").fetchall())
         raise lost()
 
-    s.provider.read = read  # type: ignore[method-assign]
+    s.provider.read = read
     s.play(jobs_of("a"))
     assert kept[0][0] == "sending"
     assert "task-1" in kept[0][1]
