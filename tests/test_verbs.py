@@ -106,3 +106,80 @@ class TestDoctor:
         monkeypatch.setenv("TOKENHUB_BASE_URL", "http://127.0.0.1:9")
         assert main(["doctor", "--online"]) == 0
         assert "tokenhub online  " in capsys.readouterr().out
+
+
+class TestSettle:
+    """A person's word on what the program cannot know."""
+
+    @pytest.fixture
+    def unknown(self, project):
+        """An order of a whose answer was lost; on the animatic, which never loses one by itself."""
+        leave_open(project, "a")
+        with Ledger.open(Outputs(project / "outputs").ledger_path, SystemClock()) as ledger:
+            (attempt,) = ledger.attempts()
+            run = ledger.begin_run("plan", "animatic", "../plan.yaml", 1, "here")
+            ledger.move(attempt.id, State.EXPIRED, why="the test")
+            ledger.move(attempt.id, State.SUPERSEDED, why="the test")
+            lost = ledger.order(
+                run=run, plan="plan", plan_path="../plan.yaml", provider="animatic", job=attempt.job, request={},
+                account="", reserved=None, budget=None, run_ceiling=None, free_when_failed=False,
+            )  # fmt: skip
+            ledger.move(lost.id, State.UNKNOWN, why="the test")
+            ledger.end_run(run)
+        return lost.id
+
+    def state(self, project, attempt: str) -> State:
+        with Ledger.open(Outputs(project / "outputs").ledger_path, SystemClock()) as ledger:
+            return ledger.attempt(attempt).state
+
+    def test_not_created_lets_the_next_run_order_it(self, project, unknown, capsys):
+        assert main(["settle", "plan.yaml", "a", "--not-created", "--why", "looked in the console"]) == 0
+        assert "a: unknown is now not_sent" in capsys.readouterr().out
+        with Ledger.open(Outputs(project / "outputs").ledger_path, SystemClock()) as ledger:
+            last = ledger.history(unknown)[-1]
+        assert last.why == "looked in the console"
+        assert last.by
+        assert main(["plan.yaml", "--only", "a", "--quiet"]) == 0
+
+    def test_adopt_asks_the_provider_first(self, project, unknown):
+        assert main(["settle", "plan.yaml", unknown, "--adopt", "task-1"]) == 0
+        assert self.state(project, unknown) is State.ACCEPTED
+
+    def test_rebuying_what_may_be_bought_needs_a_second_word(self, project, unknown, capsys):
+        assert main(["settle", "plan.yaml", "a", "--rebuy"]) == 2
+        assert "--accept-possible-duplicate" in capsys.readouterr().err
+        assert self.state(project, unknown) is State.UNKNOWN
+        assert main(["settle", "plan.yaml", "a", "--rebuy", "--accept-possible-duplicate"]) == 0
+        assert self.state(project, unknown) is State.SUPERSEDED
+
+    def test_abandon_gives_it_up(self, project, unknown):
+        assert main(["settle", "plan.yaml", "a", "--abandon", "--json"]) == 0
+        assert self.state(project, unknown) is State.ABANDONED
+
+    def test_keep_clears_the_problems_of_a_done_clip(self, project):
+        main(["plan.yaml", "--quiet"])
+        with Ledger.open(Outputs(project / "outputs").ledger_path, SystemClock()) as ledger:
+            attempt = ledger.attempts()[0]
+            ledger.set_problems(attempt.id, ("4 s of 5",), by="test", why="test")
+        assert main(["plan.yaml", "--quiet"]) == 1
+        assert main(["settle", "plan.yaml", attempt.clip, "--keep"]) == 0
+        assert main(["plan.yaml", "--quiet"]) == 0
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["a"], "say one of"),
+            (["a", "--keep", "--abandon"], "say one of"),
+            (["zzz", "--abandon"], "nothing was changed"),
+            (["a", "--keep"], "nothing was changed"),
+        ],
+    )
+    def test_what_does_not_fit_changes_nothing(self, project, unknown, capsys, words, said):
+        assert main(["settle", "plan.yaml", *words]) == 2
+        assert said in capsys.readouterr().err
+        assert self.state(project, unknown) is State.UNKNOWN
+
+    def test_only_unknown_ones_are_adopted_or_declared_unsent(self, project, capsys):
+        main(["plan.yaml", "--quiet"])
+        assert main(["settle", "plan.yaml", "a", "--not-created"]) == 2
+        assert "a is done, not unknown" in capsys.readouterr().err

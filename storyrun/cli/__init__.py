@@ -29,6 +29,7 @@ VERBS = {
     "quote": "what a run would order and cost, and why; sends and writes nothing",
     "status": "where every clip stands, and the next line to type",
     "fetch": "collect what is open and order nothing; works with the plan file gone",
+    "settle": "your word on a clip that may be bought, expired or is not as ordered",
     "models": "the models, what they take and cost, with sources",
     "doctor": "what is installed, which keys are set, what is missing",
     "sandbox": "a fake provider on this machine, for rehearsals and your own CI",
