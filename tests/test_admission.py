@@ -24,7 +24,7 @@ import yaml
 
 from storyrun import checks, cli, yamlfile
 from storyrun.cli import problems
-from tests.plans import admit, plan_file, planned, problems_of, write_plan
+from tests.written import admit, plan_file, planned, problems_of, write_plan
 
 ROOT = Path(__file__).parent.parent
 INVALID = Path(__file__).parent / "plans" / "invalid"

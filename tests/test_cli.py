@@ -17,7 +17,7 @@ import pytest
 
 from storyrun import validation
 from storyrun.cli import main
-from tests.plans import write_plan
+from tests.written import write_plan
 
 ROOT = Path(__file__).parent.parent
 

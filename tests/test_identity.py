@@ -15,7 +15,7 @@ from PIL import Image
 
 from storyrun import jobs
 from storyrun.records import Job
-from tests.plans import RENDERER, plan_file
+from tests.written import RENDERER, plan_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from storyrun import jobs
-from tests.plans import plan_file, planned, problems_of, write_plan
+from tests.written import plan_file, planned, problems_of, write_plan
 
 STORYBOARDS = Path(__file__).parent.parent / "storyboards"
 

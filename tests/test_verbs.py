@@ -12,7 +12,7 @@ from storyrun.clock import SystemClock
 from storyrun.folder import Outputs
 from storyrun.ledger import Ledger
 from storyrun.records import State
-from tests.plans import plan_file, write_plan
+from tests.written import plan_file, write_plan
 
 PLAN = (
     "scenes:\n- {id: a, seconds: 1, resolution: 480p, prompt: x}\n- {id: b, seconds: 1, resolution: 480p, prompt: y}\n"

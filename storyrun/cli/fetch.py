@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,5 +89,5 @@ def _prepared(attempt: Attempt, plan: str, label: str, outputs: Path, out: str |
             f"{plan} has open clips at {label}, but {variable or 'the provider'} leads to {today}; nothing was asked",
             f"set {variable} as it was when they were ordered",
         )
-    path = outputs / attempt.plan_path if attempt.plan_path else Path(f"{plan}.yaml")
+    path = Path(os.path.normpath(outputs / attempt.plan_path)) if attempt.plan_path else Path(f"{plan}.yaml")
     return planning.without_plan(path, label, outputs, out)

@@ -54,8 +54,8 @@ class Desk:
     ) -> ModelCard | None:
         """The card for a wanted model in a mode; None, with a problem noted where it is named, when there is none.
 
-        A model that nobody names is missing beside the provider; one from the command line stands nowhere in the plan.
-        When the mode is not `sure`, there may be none without a problem.
+        A model that nobody names is missing beside the provider; one from the command line stands nowhere in the plan:
+        where it does not fit, the scene is pointed at. When the mode is not `sure`, there may be none without a problem.
         """
         where: Where = ("provider",) if text is None else text.where
         label = scope.label(where)
@@ -72,7 +72,7 @@ class Desk:
             *some, last = [scenes.MODE_WORDS[known] for known in card.modes]
             makes = f"{', '.join(some)} and {last}" if some else last
             sentence = f"{card.model} makes {makes}, not {scenes.MODE_WORDS[mode]}"
-            self.found.add(where, "SR302", sentence, self._able(card, mode), label=label)
+            self.found.add(where or scope.place, "SR302", sentence, self._able(card, mode), label=label)
             return None
         self.cards[card.model] = card
         if card.warning and self.provider != "animatic":  # nobody is about to order from it

@@ -42,6 +42,8 @@ class Scope:
         faulty: frozenset[Where],
     ) -> None:
         self._view = view
+        self.place: Where = (*view.scene.where, "id")
+        """Where the scene is named."""
         self._templates = templates
         self._found = found
         self._judged = judged
