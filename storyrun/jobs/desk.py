@@ -55,7 +55,7 @@ class Desk:
         """The card for a wanted model in a mode; None, with a problem noted where it is named, when there is none.
 
         A model that nobody names is missing beside the provider; one from the command line stands nowhere in the plan:
-        where it does not fit, the scene is pointed at. When the mode is not `sure`, there may be none without a problem.
+        where it does not fit, the scene is pointed at. When the mode is not `sure`, there may be none and no problem.
         """
         where: Where = ("provider",) if text is None else text.where
         label = scope.label(where)
