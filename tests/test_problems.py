@@ -190,7 +190,7 @@ def test_sarif_has_the_shape_that_code_scanning_reads():
     ("file", "uri"),
     [
         ("spots/autumn 1.yaml", "spots/autumn%201.yaml"),
-        ("/work/é#.yaml", "file:///work/%C3%A9%23.yaml"),
+        ("/plans/é#.yaml", "file:///plans/%C3%A9%23.yaml"),
         ("..\\plans\\a.yaml", "../plans/a.yaml"),
         ("a:b.yaml", "a%3Ab.yaml"),
     ],
