@@ -183,3 +183,10 @@ class TestSettle:
         main(["plan.yaml", "--quiet"])
         assert main(["settle", "plan.yaml", "a", "--not-created"]) == 2
         assert "a is done, not unknown" in capsys.readouterr().err
+
+
+def test_an_expired_clip_needs_you_even_when_only_another_one_was_asked_for(project):
+    leave_open(project, "a")
+    with Ledger.open(Outputs(project / "outputs").ledger_path, SystemClock()) as ledger:
+        ledger.move(ledger.attempts()[0].id, State.EXPIRED, why="the test")
+    assert main(["plan.yaml", "--only", "b", "--quiet"]) == 4

@@ -49,7 +49,7 @@ Shell completion: eval "$(_STORYRUN_COMPLETE=bash_source storyrun)"   (zsh_sourc
 
 \b
 Exit: 0 every clip made; 1 some failed; 2 refused, nothing sent; 3 in use; 4 something needs you;
-      5 stopped early; 6 ledger or disk; 130 interrupted."""
+      5 stopped early; 6 ledger or disk; 70 a bug of ours; 130 interrupted."""
 
 
 class Verbs(click.Group):

@@ -243,8 +243,7 @@ def exit_code(outcome: Outcome, manifest: dict[str, Any], chosen: frozenset[str]
     if outcome.stopped:
         return STOPPED
     clips = [clip for clip in manifest["clips"] if clip["id"] in chosen]
-    open_ones = [*manifest["clips"], *manifest["former"]]
-    expired = any((clip["error"] or {}).get("class") == "expired" for clip in clips)
-    if expired or any(clip["status"] in ("unknown", "open") for clip in open_ones):
-        return NEEDS_YOU
+    for clip in (*manifest["clips"], *manifest["former"]):  # what was bought needs you whatever --only says
+        if clip["status"] in ("unknown", "open") or (clip["error"] or {}).get("class") == "expired":
+            return NEEDS_YOU
     return FAILED if any(clip["status"] != "done" or clip["problems"] for clip in clips) else 0

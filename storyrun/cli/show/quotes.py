@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from storyrun.quote import ClipQuote, Quote, Row
     from storyrun.quote.changes import Change
-    from storyrun.records import Money, Price
+    from storyrun.records import Attempt, Money, Price
 
 ROWS = 40
 """Lines of the table before it is folded."""
@@ -245,7 +245,8 @@ def clip_text(
     if clip.refused:
         lines.append(f"would be refused: {clip.refused}")
     if clip.attempt:
-        lines.append(safe(f"attempt {clip.attempt.id} of {clip.attempt.created_at[:10]}, {_attempt(clip, quote.stem)}"))
+        told = _attempt(clip.attempt, job.id, quote.stem)
+        lines.append(safe(f"attempt {clip.attempt.id} of {clip.attempt.created_at[:10]}, {told}"))
     for change in clip.changes:
         lines.append(f"  {_place(change, file)}")
         lines += [f"    {which} {safe(fit(text or 'nothing', width - 10))}" for which, text in _sides(change)]
@@ -262,11 +263,10 @@ def _sides(change: Change) -> list[tuple[str, str]]:
     return [("was", change.was), ("now", change.now)] if change.was or change.now else []
 
 
-def _attempt(clip: ClipQuote, stem: str) -> str:
-    attempt = clip.attempt
-    assert attempt is not None  # noqa: S101 - the caller has one
+def _attempt(attempt: Attempt, clip: str, stem: str) -> str:
+    """How an attempt stands, and whose it is when it is not this clip's of this plan."""
     said = str(attempt.state).replace("_", " ")
-    if attempt.plan != stem or attempt.clip != clip.job.id:
+    if attempt.plan != stem or attempt.clip != clip:
         said += f", as {attempt.clip} of {attempt.plan}"
     if attempt.failure:
         said += f": {attempt.failure.message}"
