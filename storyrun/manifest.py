@@ -47,7 +47,7 @@ def build(
     `finished_at` is None while it goes on. The same plan, ledger and files give the same manifest but for the times.
     """
     board = plan.storyboard
-    view = _View(ledger, run_folder, plan_stem, provider)
+    view = _View(ledger, run_folder, plan_stem, provider, plan.picks)
     clips = [view.of_plan(job) for job in plan.jobs]
     return {
         "version": VERSION,
@@ -122,8 +122,17 @@ def without_queries(value: Any) -> Any:
 class _View:
     """What the ledger holds for one plan and provider, clip by clip."""
 
-    def __init__(self, ledger: Ledger | None, run_folder: Path, plan_stem: str, provider: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger | None,
+        run_folder: Path,
+        plan_stem: str,
+        provider: str,
+        picks: frozenset[str] = frozenset(),
+    ) -> None:
         self.own: Sequence[Attempt] = ledger.attempts(plan=plan_stem, provider=provider) if ledger else []
+        self._picks = picks
+        self._moments = ledger.moments(provider) if ledger else {}
         self._ledger = ledger
         self._folder = run_folder
         self._plan = plan_stem
@@ -174,12 +183,20 @@ class _View:
             "bytes": shown.bytes if shown and done else None,
             "media": _media(media) if media and done else None,
             "problems": [without_queries(problem) for problem in shown.problems] if shown else [],
+            "picked": job["id"] in self._picks,
+            "ordered": _ordered(job),
             "submitted_at": _moment(shown.created_at) if shown else None,
+            "accepted_at": self._since(shown, State.ACCEPTED),
+            "ready_at": self._since(shown, State.READY),
             "finished_at": _moment(shown.finished_at) if shown else None,
             "usage": without_queries(shown.usage) or None if shown else None,
             "cost": _cost(job, mine),
             "error": _error(shown) if shown and not done else None,
         }
+
+    def _since(self, attempt: Attempt | None, state: State) -> str | None:
+        """When an attempt first came to a state."""
+        return _moment(self._moments.get((attempt.id, state))) if attempt else None
 
     def _file(self, clip: str, attempt: Attempt) -> str | None:
         """Where this plan has the clip of a done attempt, None when the file is not there."""
@@ -273,6 +290,17 @@ def money(amount: Money) -> dict[str, Any]:
     value = amount.amount
     plain = int(value) if value == value.to_integral_value() else float(value)
     return {"amount": plain, "currency": amount.currency, "exact": amount.exact}
+
+
+def _ordered(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file is to be, as far as that was said; pixels are null where a picture decides them."""
+    return {
+        "seconds": job["length"],
+        "width": job.get("width"),
+        "height": job.get("height"),
+        "frame_rate": job["frame_rate"],
+        "sound": bool(job.get("sounding")),
+    }
 
 
 def _media(info: MediaInfo) -> dict[str, Any]:

@@ -161,6 +161,23 @@ class Price:
 
 
 @record
+class Cut:
+    """How a person wants the clips put together (`cut:`), not yet rendered. None is what nobody wrote.
+
+    `transition` is `cut` or `fade`; `fade` are the seconds of a fade.
+    """
+
+    where: Where
+    name: Text | None = None
+    length: Text | None = None
+    sound: Text | None = None
+    clip_sound: Text | None = None
+    transition: Text | None = None
+    fade: Text | None = None
+    subtitles: Text | None = None
+
+
+@record
 class Storyboard:
     """One plan file, read and of the right shape, not yet rendered.
 
@@ -184,6 +201,7 @@ class Storyboard:
     budget: Money | None
     prices: Mapping[str, tuple[Price, ...]]
     refused: frozenset[Where] = frozenset()
+    cut: Cut | None = None
 
 
 # ── model cards ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -328,6 +346,43 @@ class Job:
 
 
 @record
+class Part:
+    """One place in a film: the takes of one clip, in order, and the one to show.
+
+    `clip` is the id without its take; `takes` and `shown` are clip ids. `picked`: a person chose it. `length` is in
+    seconds.
+    """
+
+    scene: str
+    clip: str
+    takes: tuple[str, ...]
+    shown: str
+    picked: bool
+    length: Fraction
+
+
+@record
+class Film:
+    """One film of a plan: a combination of its axes, in story order.
+
+    `variant` is {axis: text or row id}, empty for a plan without axes. `stem` is its file name without `.mp4`. `length`
+    are the seconds that it must have: what `cut.length` says, else the sum of its parts. `sound` plays across all of
+    it. `clip_sound` is the gain of the clips' own sound in dB, None when it is off. `fade` are the seconds of a fade
+    through black at each cut, half before it and half after, 0 for a plain cut: no part gets shorter.
+    """
+
+    variant: Mapping[str, str]
+    title: str
+    stem: str
+    parts: tuple[Part, ...]
+    length: Fraction
+    sound: MediaSource | None
+    clip_sound: Decimal | None
+    fade: Fraction
+    subtitles: Literal["none", "soft", "burnt"]
+
+
+@record
 class Plan:
     """A storyboard with its jobs for one provider, in storyboard order."""
 
@@ -337,6 +392,10 @@ class Plan:
     cards: Mapping[str, ModelCard]
     """The card of each model used, by model id."""
     notes: tuple[str, ...] = ()
+    picks: frozenset[str] = frozenset()
+    """Ids of the clips that a person chose among their takes."""
+    films: tuple[Film, ...] = ()
+    """What the clips become when they are put together."""
 
 
 # ── the provider's side ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -403,6 +462,15 @@ class Accepted:
 
 
 @record
+class Echo:
+    """What a provider repeats of how a task was ordered; empty where it does not. `attempt_id` is an id of ours."""
+
+    model: str = ""
+    prompt: str = ""
+    attempt_id: str = ""
+
+
+@record
 class TaskStatus:
     """What the provider says of a task now. `raw` is its own word.
 
@@ -417,6 +485,7 @@ class TaskStatus:
     failure: Failure | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     poll_after: float | None = None
+    echo: Echo = field(default=Echo(), repr=False, compare=False)
 
 
 @record

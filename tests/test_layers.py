@@ -17,10 +17,10 @@ PACKAGE = Path(__file__).parent.parent / "storyrun"
 LINES = (
     "__init__ __main__",
     "cli",
-    "runner manifest exports progress quote sandbox",
+    "runner manifest exports progress quote sandbox serve",
     "providers",
-    "ledger http media jobs folder",
-    "storyboard checks prompts retry cards",
+    "ledger http media measure jobs folder",
+    "storyboard checks prompts retry cards picks",
     "validation yamlfile sources references tables states",
     "errors",
     "records clock disk nearest",
@@ -31,8 +31,8 @@ LINES = (
 ONLY = {
     # A provider turns jobs into HTTP and back: no ledger, no storyboard, no clock.
     "providers": "http media jobs cards validation errors records",
-    # An export gets a finished manifest.
-    "exports": "manifest errors records",
+    # An export gets a finished manifest, and the files beside it.
+    "exports": "media measure folder disk errors records record",
 }
 """Who sees less than everything below."""
 

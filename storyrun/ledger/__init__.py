@@ -77,6 +77,11 @@ _DURATIONS = """
     FROM attempt WHERE provider = ? AND model = ? AND ready IS NOT NULL ORDER BY number DESC LIMIT 200"""
 
 
+_MOMENTS = """
+    SELECT attempt, after, min(history.at) AS at FROM history JOIN attempt ON attempt.id = history.attempt
+    WHERE attempt.provider = ? AND after IN ('accepted', 'ready') GROUP BY attempt, after"""
+
+
 def _secret(request: object) -> str | None:
     """The first key anywhere in a request that is named like a secret."""
     if isinstance(request, Mapping):
@@ -105,7 +110,8 @@ class Ledger:
     """An open ledger. Safe to share between threads; every write is one transaction, on the disk when it returns.
 
     A write that fails raises `LedgerError`, and so does every write after it: what may have been bought and could not
-    be recorded must not be followed by another order. Refusals (`AlreadyLive`, `OverBudget`, `TaskTaken`,
+    be recorded must not be followed by another order. On a full disk what came of the orders in flight is still
+    recorded, in the room of the ballast (see `file`). Refusals (`AlreadyLive`, `OverBudget`, `TaskTaken`,
     `TransitionError`) write nothing and do no harm.
     """
 
@@ -231,11 +237,15 @@ class Ledger:
     def record_answer(self, attempt_id: str, raw: str) -> None:
         """Keep what came back from a create, before anyone reads it: the first 64 KB, redacted by the caller."""
         kept = raw.encode("utf-8", "backslashreplace")[:ANSWER_BYTES].decode("utf-8", "ignore")
-        with self._file.transaction():
-            attempt = self.attempt(attempt_id)
-            if attempt.state not in {State.SENDING, State.UNKNOWN}:
-                raise TransitionError(f"attempt {attempt_id} is {attempt.state} and waits for no answer to its create")
-            self._file.write("UPDATE attempt SET answer = ? WHERE id = ?", (kept, attempt_id))
+
+        def write() -> None:
+            with self._file.transaction():
+                attempt = self.attempt(attempt_id)
+                if attempt.state not in {State.SENDING, State.UNKNOWN}:
+                    raise TransitionError(f"attempt {attempt_id} is {attempt.state} and waits for no answer")
+                self._file.write("UPDATE attempt SET answer = ? WHERE id = ?", (kept, attempt_id))
+
+        self._file.record(write)
 
     def answer(self, attempt_id: str) -> str | None:
         """What `record_answer` kept."""
@@ -269,36 +279,41 @@ class Ledger:
         `TransitionError` for a move that the table does not have, for `accepted` without a task id, `done` without a
         hash, a task id at any other time; `TaskTaken` for the task id of another attempt.
         """
-        with self._file.transaction():
-            old = self.attempt(attempt_id)
-            states.check_move(old, to, accept_possible_duplicate=accept_possible_duplicate)
-            shown, now = STATES[to].shown, self._now()
-            new = replace(
-                old,
-                state=to,
-                changed_at=now,
-                finished_at=now if shown in {"done", "failed"} else old.finished_at if not shown else None,
-                task_id=task_id or old.task_id,
-                failure=failure or (None if shown in {"open", "done"} else old.failure),
-                media=media or old.media,
-                sha256=sha256 or old.sha256,
-                bytes=old.bytes if bytes is None else bytes,
-                problems=tuple(problems or ()) if to is State.DONE else old.problems,
-                usage=old.usage if usage is None else usage,
-                billed=billed or old.billed,
-                file=file or old.file,
-            )
-            if to is State.ACCEPTED and not new.task_id:
-                raise TransitionError(f"attempt {attempt_id} cannot be accepted without a task id")
-            if to is State.DONE and not new.sha256:
-                raise TransitionError(f"attempt {attempt_id} cannot be done without the hash of its clip")
-            if new.task_id != old.task_id:
-                self._claim(old, to, str(new.task_id))
-            if new.file != old.file:
-                names.rename(self._file, new)
-            self._file.write(rows.UPDATE, rows.changing_columns(new))
-            self._note(new, old.state, by, why)
-            return self.attempt(attempt_id)
+
+        def write() -> Attempt:
+            with self._file.transaction():
+                old = self.attempt(attempt_id)
+                states.check_move(old, to, accept_possible_duplicate=accept_possible_duplicate)
+                shown, now = STATES[to].shown, self._now()
+                new = replace(
+                    old,
+                    state=to,
+                    changed_at=now,
+                    finished_at=now if shown in {"done", "failed"} else old.finished_at if not shown else None,
+                    task_id=task_id or old.task_id,
+                    failure=failure or (None if shown in {"open", "done"} else old.failure),
+                    media=media or old.media,
+                    sha256=sha256 or old.sha256,
+                    bytes=old.bytes if bytes is None else bytes,
+                    problems=tuple(problems or ()) if to is State.DONE else old.problems,
+                    usage=old.usage if usage is None else usage,
+                    billed=billed or old.billed,
+                    file=file or old.file,
+                )
+                if to is State.ACCEPTED and not new.task_id:
+                    raise TransitionError(f"attempt {attempt_id} cannot be accepted without a task id")
+                if to is State.DONE and not new.sha256:
+                    raise TransitionError(f"attempt {attempt_id} cannot be done without the hash of its clip")
+                if new.task_id != old.task_id:
+                    self._claim(old, to, str(new.task_id))
+                if new.file != old.file:
+                    names.rename(self._file, new)
+                self._file.write(rows.UPDATE, rows.changing_columns(new))
+                self._note(new, old.state, by, why)
+                return self.attempt(attempt_id)
+
+        # what became of an order is also written when the disk is full: it may be the only trace of a bought clip
+        return self._file.record(write) if to in MOVES[State.SENDING] else write()
 
     def set_problems(self, attempt_id: str, problems: Sequence[str], *, by: str = "storyrun", why: str = "") -> Attempt:
         """Say anew what is not as ordered in a clip that is done; `settle --keep` clears it."""
@@ -316,8 +331,8 @@ class Ledger:
             raise TransitionError(f"attempt {attempt.id} is task {attempt.task_id}; it cannot become {task_id}")
         if to is not State.ACCEPTED:
             raise TransitionError(f"attempt {attempt.id} gets a task id when it is accepted, not when it is {to}")
-        if owners := self._attempts("WHERE provider = ? AND task_id = ?", attempt.provider, task_id):
-            raise TaskTaken(task_id, owners[0])
+        if (owner := self.task_owner(attempt.provider, task_id)) is not None:
+            raise TaskTaken(task_id, owner)
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -349,6 +364,25 @@ class Ledger:
             "WHERE plan = ? AND provider = ? AND clip = ? ORDER BY number DESC LIMIT 1", plan, provider, clip
         )
         return found[0] if found else None
+
+    def task_owner(self, provider: str, task_id: str) -> Attempt | None:
+        """The attempt that a task belongs to, whatever plan ordered it."""
+        found = self._attempts("WHERE provider = ? AND task_id = ?", provider, task_id)
+        return found[0] if found else None
+
+    def task_ids(self, provider: str) -> frozenset[str]:
+        """Every task id that belongs to an attempt on this provider."""
+        found = self._file.read("SELECT task_id FROM attempt WHERE provider = ? AND task_id IS NOT NULL", provider)
+        return frozenset(row[0] for row in found)
+
+    def taskless(self, provider: str, model: str) -> list[Attempt]:
+        """The attempts that may have been bought and have no task id: in doubt, or settled while they were."""
+        return self._attempts(
+            "WHERE provider = ? AND model = ? AND task_id IS NULL"
+            " AND state IN ('sending', 'unknown', 'abandoned', 'superseded') ORDER BY number",
+            provider,
+            model,
+        )
 
     def orphaned_sending(self, plan: str, provider: str, run: str) -> list[Attempt]:
         """What earlier runs of this plan and provider left in `sending` when they died. For the holder of the lock."""
@@ -395,6 +429,11 @@ class Ledger:
             for row in reversed(self._file.read(_DURATIONS, provider, model))
         ]
         return [each for each in seconds if each >= 0]  # the wall clock can have been put back
+
+    def moments(self, provider: str) -> dict[tuple[str, State], str]:
+        """When the attempts at a provider were first accepted and ready, by attempt id and state."""
+        found = self._file.read(_MOMENTS, provider)
+        return {(row["attempt"], State(row["after"])): row["at"] for row in found}
 
     def _counted(self, sql: str, *parameters: object) -> list[tuple[Money | None, int]]:
         return [(rows.as_money(row[0]), row[1]) for row in self._file.read(sql, *parameters)]
