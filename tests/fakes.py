@@ -233,8 +233,11 @@ class FakeProvider:
         finds: bool = False,
         create_takes: float = 0.0,
         fetch_takes: float = 0.0,
+        account: str = "",
     ) -> None:
         self.name, self.paid, self.workers = "tokenhub", paid, 5
+        self.account = account
+        self.owned: frozenset[str] = frozenset()
         self.finds = finds
         self.clock = clock or FakeClock()
         self.fate = Fate()
@@ -313,7 +316,8 @@ class FakeProvider:
         if error is not None:
             raise error
 
-    async def find(self, task: Task) -> Accepted | None:
+    async def find(self, task: Task, owned: frozenset[str]) -> Accepted | None:
+        self.owned = owned
         story = self._sent.get(task.attempt_id)
         self._note("find", story.clip if story else str(task.job["id"]))
         self.fate.step("after find")

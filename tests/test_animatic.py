@@ -144,7 +144,7 @@ async def test_every_task_is_taken_found_and_done_at_once(tmp_path, animatic) ->
     assert answer.status == 200
     assert animatic.read(answer) == Accepted("attempt-7")
     task = Task("attempt-7", "", "animatic", job(), tmp_path)
-    assert await animatic.find(task) == Accepted("attempt-7")
+    assert await animatic.find(task, frozenset()) == Accepted("attempt-7")
     status = await animatic.poll(task)
     assert (status.state, status.fetchable) == ("succeeded", True)
 

@@ -179,7 +179,7 @@ class TestEveryProvider:
 
     async def test_looking_for_a_lost_task_orders_nothing_and_adopts_nothing_of_others(self, stage: Stage) -> None:
         stage.server.otherwise = Reply(200, {"data": [], "total_page": 0, "id": "t", "client_business_id": "another's"})
-        found = await self.quietly(stage.provider.find(stage.task(Accepted(""))))
+        found = await self.quietly(stage.provider.find(stage.task(Accepted("")), frozenset()))
         assert found is None or found == Accepted(ATTEMPT)
         assert {asked.method for asked in stage.server.asked} <= {"GET"}
 

@@ -21,7 +21,7 @@ SENT_MS = 1795168800000
 async def found_at_toapis(*replies: Any) -> tuple[Any, Asked]:
     async def act(provider: Any, server: Server) -> Any:
         server.plan(*replies)
-        return await provider.find(task_of("", "wan2.6")), server.asked[0]
+        return await provider.find(task_of("", "wan2.6"), frozenset()), server.asked[0]
 
     answer: tuple[Any, Asked] = await talk("toapis", act)
     return answer
@@ -58,7 +58,10 @@ async def test_toapis_that_does_not_say_is_no_answer(reply: Reply) -> None:
 
 
 async def test_tokenhub_cannot_look_and_asks_nothing() -> None:
-    assert await talk("tokenhub", lambda provider, _: provider.find(task_of("", "wan2.7-t2v", sent_at=SENT))) is None
+    assert (
+        await talk("tokenhub", lambda provider, _: provider.find(task_of("", "wan2.7-t2v", sent_at=SENT), frozenset()))
+        is None
+    )
 
 
 # ── a lost answer at DashScope ───────────────────────────────────────────────────────────────────────────────────────
@@ -90,7 +93,7 @@ async def found_at_dashscope(*replies: Reply, sent_at: str = SENT, owned: frozen
 async def test_dashscope_finds_the_one_task_of_that_model_that_time_and_exactly_that_prompt() -> None:
     async def act(provider: Any, server: Server) -> Any:
         server.plan(listed(row("t-1"), row("t-2")), asked_for("another"), asked_for(PROMPT))
-        return await provider.find(task_of("", "wan2.6-t2v", sent_at=SENT, prompt=PROMPT)), server.asked
+        return await provider.find(task_of("", "wan2.6-t2v", sent_at=SENT, prompt=PROMPT), frozenset()), server.asked
 
     accepted, asked = await talk("dashscope", act)
     assert accepted == Accepted("t-2")
@@ -117,6 +120,17 @@ async def test_only_what_was_made_about_then_and_by_that_model_is_asked_for_its_
 )
 async def test_dashscope_adopts_nothing_when_it_could_be_another(replies: list[Reply]) -> None:
     assert await found_at_dashscope(*replies) is None
+
+
+async def test_the_tasks_that_could_be_it_are_named_for_a_person_and_nobody_else_s() -> None:
+    async def act(provider: Any, server: Server) -> Any:
+        server.plan(listed(*(row(f"t-{n}") for n in range(4))))
+        server.plan(asked_for(PROMPT), asked_for("another"), asked_for(PROMPT), asked_for(None, "RUNNING"))
+        return await provider.find(task_of("", "wan2.6-t2v", sent_at=SENT, prompt=PROMPT), frozenset({"t-0"}))
+
+    warned: list[str] = []
+    assert await talk("dashscope", act, warned) is None
+    assert warned == [f"{ATTEMPT}, sent {SENT}, could be task t-2, t-3; none was adopted"]
 
 
 async def test_a_task_that_belongs_to_another_order_is_no_match() -> None:

@@ -341,6 +341,36 @@ def test_a_deleted_file_that_nobody_keeps_any_more_is_expired_and_not_bought_aga
     assert s.provider.calls("create") == 1
 
 
+def test_a_deleted_file_of_a_clip_that_the_plan_lacks_by_now_is_fetched_again_or_expired(tmp_path):
+    s = stage(tmp_path, {"a": Story(), "b": Story()})
+    s.play(jobs_of("a"))
+    (s.folder.clips / "a_v001.mp4").unlink()
+    s.play(jobs_of("b"))
+    assert s.clips() == ["a_v001.mp4", "b_v001.mp4"]
+    (s.folder.clips / "a_v001.mp4").unlink()
+    s.clock.seconds += 25 * HOUR
+    s.play(jobs_of("b"))
+    assert s.states() == {"a": "expired", "b": "done"}
+    assert s.provider.calls("create") == 2
+
+
+@pytest.mark.parametrize("today", ["a", "b"], ids=["in-the-plan", "former"])
+def test_a_clip_that_another_plan_still_has_is_taken_from_there_and_never_expires(tmp_path, today):
+    s = stage(tmp_path, {"a": Story(), "b": Story()})
+    s.play(jobs_of("a"))
+    copy = Stage(tmp_path, s.provider, plan="copy")
+    copy.play(jobs_of("a"))
+    (s.folder.clips / "a_v001.mp4").unlink()
+    s.clock.seconds += 25 * HOUR
+    s.play(jobs_of(today))
+    assert "a_v001.mp4" in s.clips()
+    assert s.states()["a"] == "done"
+    (copy.folder.clips / "a_v001.mp4").unlink()
+    (s.folder.clips / "a_v001.mp4").unlink()
+    s.play(jobs_of(today))
+    assert s.states()["a"] == "expired"
+
+
 def test_a_deleted_link_is_made_again_and_a_deleted_original_does_not_matter(tmp_path):
     s = stage(tmp_path, {"old": Story()})
     s.play([job("old", prompt="same")])

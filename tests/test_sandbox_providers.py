@@ -143,7 +143,7 @@ async def test_an_order_without_a_usable_answer_may_have_been_bought_and_is_not_
         with pytest.raises(LostAnswer):
             await made.order()
         assert (len(made.sandbox.log.booked), made.sandbox.counts["create"]) == (booked, 1)
-        found = await made.provider.find(made.task())
+        found = await made.provider.find(made.task(), frozenset())
         assert made.sandbox.counts["create"] == 1
         expected = [line["task_id"] for line in made.sandbox.log.booked] if name != "tokenhub" else []
         assert ([found.task_id] if found else []) == expected

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from storyrun import providers
-from storyrun.cli import planning, surroundings
+from storyrun.cli import pinning, planning, printed, surroundings
 from storyrun.cli.options import PROVIDERS, json_option
 from storyrun.cli.performing import Wishes, exit_code
 from storyrun.cli.run import order, tell
 from storyrun.clock import SystemClock
-from storyrun.errors import UsageError
-from storyrun.records import State
+from storyrun.errors import InUseError, PlanError, UsageError
 
 if TYPE_CHECKING:
     from storyrun.cli.planning import Prepared
     from storyrun.ledger import Ledger
     from storyrun.records import Attempt
 
-COLLECTED = (State.SENDING, State.UNKNOWN, State.ACCEPTED, State.READY)
-"""States that a fetch can bring further."""
+WORST_FIRST = (6, 130, 5, 4, 2, 3, 1)
+"""Of several plans the exit code that is told: of one that was refused or in use, clips are still open."""
 
 
 @click.command("fetch")
@@ -50,36 +49,55 @@ def command(
     if not waiting:
         click.echo("[]" if as_json else "nothing is open")
         return 0
+    everything = [_prepared(attempts, plan, label, outputs, out) for (plan, label), attempts in waiting.items()]
+    for prepared in everything:  # all of them before anybody is asked
+        pinning.refuse_elsewhere(prepared, place)
     codes, manifests = [], []
-    for plan, label in waiting:
-        prepared = _prepared(waiting[plan, label], plan, label, outputs, out)
-        wishes = Wishes(deadline=deadline, quiet=quiet, orders=False)
-        done = order(prepared, wishes)
+    wishes = Wishes(deadline=deadline, quiet=quiet, orders=False)
+    for prepared in everything:
+        try:
+            done = order(prepared, wishes)
+        except (InUseError, UsageError) as error:
+            if len(everything) == 1:
+                raise
+            from storyrun.cli import tell as tell_error
+
+            tell_error(error, as_json=False)  # the others are collected all the same
+            codes.append(error.exit_code)
+            continue
         manifests.append(done.manifest)
-        codes.append(exit_code(done.outcome, done.manifest, frozenset()) if as_json else tell(prepared, wishes, done))
+        if as_json:
+            codes.append(exit_code(done.outcome, done.manifest, prepared.chosen))
+        else:
+            codes.append(tell(prepared, wishes, done))
+        if done.outcome.interrupted:
+            break
     if as_json:
-        click.echo(json.dumps(manifests, indent=2, ensure_ascii=False))
-    return next((code for code in (6, 130, 5, 4, 1) if code in codes), 0)
+        click.echo(printed.as_json(manifests))
+    return next((code for code in WORST_FIRST if code in codes), 0)
 
 
-def _open(outputs: Path, plan: str | None, provider: str | None) -> dict[tuple[str, str], Attempt]:
-    """The plans and providers with something to collect, each with one of its attempts."""
+def _open(outputs: Path, plan: str | None, provider: str | None) -> dict[tuple[str, str], list[Attempt]]:
+    """The plans and providers with something to collect, each with the attempts that are open."""
     from storyrun.folder import Outputs
     from storyrun.ledger import Ledger
 
     ledger: Ledger | None = Ledger.peek(Outputs(outputs).ledger_path, SystemClock())
     if ledger is None:
         raise UsageError(f"there is no ledger in {outputs}", "name the plan, or the outputs folder that has it")
+    waiting: dict[tuple[str, str], list[Attempt]] = {}
     with ledger:
-        return {
-            (attempt.plan, attempt.provider): attempt
-            for attempt in ledger.attempts(plan=plan, live=True)
-            if attempt.state in COLLECTED and (provider is None or attempt.provider.partition("@")[0] == provider)
-        }
+        for attempt in ledger.attempts(plan=plan, live=True):
+            if attempt.state in pinning.OPEN and (provider is None or attempt.provider.partition("@")[0] == provider):
+                waiting.setdefault((attempt.plan, attempt.provider), []).append(attempt)
+    return waiting
 
 
-def _prepared(attempt: Attempt, plan: str, label: str, outputs: Path, out: str | None) -> Prepared:
-    """The plan as far as it is there. Raises `UsageError` when the provider stands somewhere else today."""
+def _prepared(attempts: list[Attempt], plan: str, label: str, outputs: Path, out: str | None) -> Prepared:
+    """The plan as far as it is there, with the clips that are to be collected as those that were asked for.
+
+    Raises `UsageError` when the provider stands somewhere else today.
+    """
     name = label.partition("@")[0]
     today = providers.label(name, surroundings.environment())
     if today != label:
@@ -89,5 +107,19 @@ def _prepared(attempt: Attempt, plan: str, label: str, outputs: Path, out: str |
             f"{plan} has open clips at {label}, but {variable or 'the provider'} leads to {today}; nothing was asked",
             f"set {variable} as it was when they were ordered",
         )
-    path = Path(os.path.normpath(outputs / attempt.plan_path)) if attempt.plan_path else Path(f"{plan}.yaml")
-    return planning.without_plan(path, label, outputs, out)
+    written = attempts[-1].plan_path
+    path = Path(os.path.normpath(outputs / written)) if written else Path(f"{plan}.yaml")
+    if out is None and outputs.resolve() != (path.parent / "outputs").resolve():
+        out = str(outputs)
+    if path.is_file():
+        try:
+            whole = planning.prepare(str(path), provider=name, out=str(outputs))
+        except PlanError:
+            note = f"note: {path} cannot be made as it is written now; its clips are collected by the ledger alone"
+            click.echo(printed.line(note), err=True)
+        else:
+            open_now = {attempt.fingerprint for attempt in attempts}
+            clips = frozenset(job.id for job in whole.plan.jobs if job.fingerprint in open_now)
+            return replace(whole, out=out, selected=clips)
+    prepared = planning.without_plan(path, label, outputs, out)
+    return replace(prepared, selected=frozenset(attempt.clip for attempt in attempts))

@@ -106,6 +106,12 @@ def label(name: str, env: Environ) -> str:
     return f"{name}@{host.replace(':', '-')}-{port}"
 
 
+def base(name: str, env: Environ) -> str:
+    """The base URL that a provider is asked at; empty for one that needs none. Raises `UsageError` as `build` does."""
+    settings = environment(name)
+    return "" if settings is None else _base(settings, env)
+
+
 def currency(name: str, env: Environ) -> str | None:
     """The currency that a provider bills in, where its cards have prices in several; None where they decide."""
     if name != "dashscope":

@@ -15,13 +15,14 @@ Nothing here guesses in our favour: what is no proven refusal and no task id may
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from storyrun.errors import LostAnswer, MissedPoll, Rejected
-from storyrun.http.words import SHOWN, as_json, without_secrets
+from storyrun.http.words import SHOWN, as_json, one_line, without_secrets
 from storyrun.providers import verdicts
-from storyrun.records import Accepted, ErrorClass, Failure, TaskStatus
+from storyrun.records import Accepted, Echo, ErrorClass, Failure, TaskStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 """What a task id looks like everywhere: a UUID, video_01J9..., tsk_vid_... What does not is not put into a URL."""
+
+NAMES_A_TASK = re.compile(r'"task_id"\s*:(?!\s*(?:""|null|\{\s*\}|\[\s*\]))')
+"""A task id anywhere in an answer, also in one that is cut: then it is no proof that nothing was bought."""
 
 STAGES: Mapping[str, Stage] = {
     # DashScope: PENDING, RUNNING, SUCCEEDED, FAILED, CANCELED, UNKNOWN; the SDK also knows SUSPENDED.
@@ -99,7 +103,7 @@ class Reader:
         kind = verdicts.classify(said.code, said.message)
         refused = answer.status in self._refusals
         proven = kind in verdicts.DEFINITE if taken else kind != ErrorClass.PROVIDER or verdicts.no_download(said.code)
-        if (taken or refused) and proven and not ids:
+        if (taken or refused) and proven and not ids and not NAMES_A_TASK.search(answer.body):
             self._refuse(kind or self._refusals[answer.status], said, answer)
         raise LostAnswer(
             self._sentence(
@@ -151,8 +155,9 @@ class Reader:
             raise self.missed(status, data, answer)
         ids = task_ids(data, bare=True)
         if ids and not any(each in (task.task_id, task.attempt_id) for each in (*ids, data.get("client_business_id"))):
+            other = self._shown(str(ids[0]))[:100]
             raise MissedPoll(
-                f"the answer names task {str(ids[0])[:100]} where {task.task_id} was asked for: it is not used",
+                f"the answer names task {other} where {task.task_id} was asked for: it is not used",
                 kind=ErrorClass.PROVIDER,
                 request_id=said.request_id,
             )
@@ -165,8 +170,9 @@ class Reader:
             fetchable=asset is not None,
             asset=asset,
             failure=self._failure(word, said) if stage == "failed" else None,
-            usage=usage if isinstance(usage, dict) else {},
+            usage=self._clean(usage) if isinstance(usage, dict) else {},
             poll_after=answer.retry_after,
+            echo=echo(data),
         )
 
     def missed(self, status: int, data: Any, answer: Answer) -> MissedPoll:
@@ -224,14 +230,20 @@ class Reader:
         return self._cleaned(told(data if isinstance(data, dict) else {}, answer.request_id))
 
     def _cleaned(self, said: Said) -> Said:
-        return Said(*map(self._shown, said))
+        """Without secrets first, and only then cut: half a key in base64 is not known as one."""
+        code, shown, message, request_id = map(self._shown, said)
+        return Said(code[:100], shown[:100], message, request_id[:200])
+
+    def _clean(self, data: dict[str, Any]) -> dict[str, Any]:
+        """A part of an answer as it may be kept."""
+        kept: dict[str, Any] = json.loads(without_secrets(json.dumps(data), self._key))
+        return kept
 
     def _shown(self, text: str) -> str:
         """Somebody else's words as they may be shown: without keys and signatures, on one line, nothing that a
         terminal obeys.
         """
-        plain = "".join(sign if sign.isprintable() else " " for sign in without_secrets(text, self._key))
-        return " ".join(plain.split())
+        return one_line(without_secrets(text, self._key))
 
     def _sentence(self, what: str, said: Said, money: str, to_do: str) -> str:
         """Everything that is known, in the order in which people ask for it."""
@@ -259,14 +271,14 @@ def told(data: Mapping[str, Any], request_id: str = "") -> Said:
     words = (error.get("message"), output.get("message"), data.get("message"), body.get("fail_reason"), data.get("msg"))
     message = next((word for word in words if isinstance(word, str) and word.strip()), "")
     own = next((data[key] for key in ("request_id", "requestId") if isinstance(data.get(key), str)), "")
-    return Said(code, code, message, (own or request_id)[:200])
+    return Said(code, code, message, own or request_id)
 
 
 def _word(value: Any) -> str:
     """A code that is a word. Numbers in its place are HTTP statuses (ToAPIs), and "success" is none."""
     if not isinstance(value, str) or re.fullmatch(r"\d*", value.strip()) or value.lower() in ("success", "ok", "video"):
         return ""
-    return value.strip()[:100]
+    return value.strip()
 
 
 def _of_xml(text: str) -> Said:
@@ -275,7 +287,7 @@ def _of_xml(text: str) -> Said:
         found[1] if (found := re.search(rf"<{tag}>([^<]*)</{tag}>", text)) else ""
         for tag in ("Code", "Message", "RequestId")
     )
-    return Said(code[:100], code[:100], message, request_id[:200])
+    return Said(code, code, message, request_id)
 
 
 def is_missing(said: Said) -> bool:
@@ -294,6 +306,18 @@ def task_part(data: Any) -> dict[str, Any]:
         if isinstance(part, dict) and {"task_id", "task_status", "status"} & part.keys():
             return part
     return data
+
+
+def echo(data: Any) -> Echo:
+    """How a task was ordered, where its answer says so: DashScope's `orig_prompt`, the flat shape's `model`, and the
+    id of ours that ToAPIs keeps with it.
+    """
+
+    def word(*keys: str) -> str:
+        found = (part.get(key) for part in (task_part(data), data) for key in keys)
+        return next((each for each in found if isinstance(each, str) and each), "")
+
+    return Echo(word("model"), word("orig_prompt", "prompt"), word("client_business_id"))
 
 
 def status_word(body: Mapping[str, Any]) -> str | None:

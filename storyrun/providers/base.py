@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Provider(Protocol):
-    """Seven members; `find` may be the default below."""
+    """What every provider has; `find` may always be None."""
 
     name: str
     """As written in a plan: animatic, tokenhub, ..."""
@@ -24,6 +24,8 @@ class Provider(Protocol):
     """Whether a create costs money."""
     workers: int
     """Tasks it can work on at once unless `--concurrency` says otherwise."""
+    account: str
+    """Where and with which key it orders (see `accounts`); empty where there is none."""
 
     def request(self, job: Job, uploads: Mapping[str, str]) -> dict[str, Any]:
         """The JSON body that orders `job`. Pure.
@@ -52,8 +54,12 @@ class Provider(Protocol):
         """Write the clip's bytes to `part`. Raises `FetchFailed`, or `NotFound` when a fresh URL is needed."""
         ...
 
-    async def find(self, task: Task) -> Accepted | None:
-        """Look for the task of an attempt whose answer was lost (its `task_id` is empty). None: cannot tell."""
+    async def find(self, task: Task, owned: frozenset[str]) -> Accepted | None:
+        """Look for the task of an attempt whose answer was lost (its `task_id` is empty). None: cannot tell.
+
+        `owned` are the task ids of all other orders. A provider that cannot look by our id, but only for a task that
+        looks alike, says so with `found_by_likeness = True`: then two lost orders of one prompt cannot be told apart.
+        """
         ...
 
     async def aclose(self) -> None:

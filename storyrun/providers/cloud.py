@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from storyrun import cards
 from storyrun.errors import NotFound, NotSent
-from storyrun.providers import dialects
+from storyrun.http.words import without_secrets
+from storyrun.providers import accounts, dialects
 from storyrun.records import ErrorClass
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Cloud:
     def __init__(
         self, client: ApiClient, downloads: DownloadClient, reader: Reader, warn: Callable[[str], None]
     ) -> None:
+        self.account = str(accounts.of(client.base, client.key))
         self._client = client
         self._downloads = downloads
         self._reader = reader
@@ -71,9 +73,13 @@ class Cloud:
             raise NotFound("the provider names no URL for the clip", kind=ErrorClass.PROVIDER)
         await self._downloads.fetch(status.asset, part)
 
-    async def find(self, task: Task) -> Accepted | None:
+    async def find(self, task: Task, owned: frozenset[str]) -> Accepted | None:
         """Nothing is known about looking for a lost task."""
         return None
+
+    def redacted(self, text: str) -> str:
+        """A text of whatever origin without the key and without signed URLs, as it may be kept and shown."""
+        return without_secrets(text, self._client.key)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -39,6 +39,8 @@ BEFORE, AFTER = 600.0, 900.0
 """Seconds around the time of an order in which its task may have been made: the clocks differ, a create takes time."""
 PAGE, MOST_LISTED = 100, 500
 """Rows of a page of the list, and of all the pages that are looked through."""
+SHOWN_CANDIDATES = 5
+"""Tasks that are named to a person."""
 MOST_ASKED = 40
 """Tasks that are asked for their prompt: two seconds of all that the account may ask."""
 
@@ -63,6 +65,7 @@ class DashScope(Cloud):
     polls_per_second = 20.0
     """For the whole account: tasks, lists and cancellations together."""
     upload_kept = UPLOAD_KEPT
+    found_by_likeness = True
 
     def __init__(self, client: ApiClient, downloads: DownloadClient, warn: Callable[[str], None]) -> None:
         reader = Reader(
@@ -76,18 +79,21 @@ class DashScope(Cloud):
 
     # ── a lost answer ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def find(self, task: Task, owned: frozenset[str] = frozenset()) -> Accepted | None:
+    async def find(self, task: Task, owned: frozenset[str]) -> Accepted | None:
         """The one task of that model, that time and exactly that prompt; None when there are none, several, or any
-        whose prompt is not known yet. `owned` are task ids that belong to other orders.
+        whose prompt is not known yet. These are told, for a person to look at.
 
         There is no idempotency key and no id of ours at DashScope, so this is all there is.
         """
         near = [each for each in await self.candidates(task) if each.task_id not in owned]
         prompt = task.job.get("prompt")
         same = [each for each in near if each.prompt == prompt]
-        if len(same) != 1 or any(each.prompt is None for each in near):
-            return None
-        return Accepted(same[0].task_id)
+        untold = [each for each in near if each.prompt is None]
+        if len(same) == 1 and not untold:
+            return Accepted(same[0].task_id)
+        if same or untold:
+            self._warn(_ambiguous(task, [each.task_id for each in (*same, *untold)]))
+        return None
 
     async def candidates(self, task: Task) -> tuple[Candidate, ...]:
         """The tasks of the order's model that were made about when it was sent, with their prompts.
@@ -213,6 +219,13 @@ class DashScope(Cloud):
 
     def _question(self, task: Task) -> tuple[str, Mapping[str, str] | None]:
         return f"{TASKS}/{in_path(task.task_id)}", None
+
+
+def _ambiguous(task: Task, task_ids: list[str]) -> str:
+    """What a person is told who has to decide."""
+    more = f" and {len(task_ids) - SHOWN_CANDIDATES} more" if len(task_ids) > SHOWN_CANDIDATES else ""
+    shown = ", ".join(task_ids[:SHOWN_CANDIDATES])
+    return f"{task.job.get('id', task.attempt_id)}, sent {task.sent_at}, could be task {shown}{more}; none was adopted"
 
 
 def _candidate(row: Any, model: str) -> Candidate | None:

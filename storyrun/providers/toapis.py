@@ -46,7 +46,7 @@ class ToApis(Cloud):
         super().__init__(client, downloads, reader, warn)
         self._uploads = Once()
 
-    async def find(self, task: Task) -> Accepted | None:
+    async def find(self, task: Task, owned: frozenset[str]) -> Accepted | None:
         """The task that was created with the attempt's id (video-status takes it in place of the task's)."""
         return self._reader.found(task, *await self._client.ask(f"{VIDEOS}/{in_path(task.attempt_id)}"))
 

@@ -7,6 +7,7 @@ run
        collect  poll, download, verify, record
        existing what is already there
        pacing   how fast all this may go
+       room     whether the disk can take it
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from storyrun import retry
+from storyrun import disk, retry
 from storyrun.clock import rfc3339
 from storyrun.errors import LedgerError
 from storyrun.records import State
 from storyrun.runner.collect import DOWNLOADS, Collector
 from storyrun.runner.door import Door
 from storyrun.runner.errand import Errand, Policy, StopSignal, reason
-from storyrun.runner.existing import gone, place
+from storyrun.runner.existing import gone, place, still_open
 from storyrun.runner.orders import Orders, find
 from storyrun.runner.pacing import Questions, Ramps
+from storyrun.runner.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,7 +63,7 @@ class Outcome:
 
 
 class Item(NamedTuple):
-    """One thing for a worker: a clip of the plan, or an open attempt that today's plan lacks (`job` None)."""
+    """One thing for a worker: a clip of the plan, or an attempt that today's plan lacks (`job` None)."""
 
     job: Job | None
     attempt: Attempt | None = None
@@ -87,11 +89,13 @@ async def run(
     jitter: Callable[[], float],
     observe: Callable[[ClipEvent], None],
     stop: StopSignal,
+    free: Callable[[Path], int | None] = disk.free,
 ) -> Outcome:
     """Make the `selected` clips of a plan (ids), and collect all that this plan has open.
 
     The caller holds the lock of `folder`, has prepared it, and has entered `run_id`. `plan_path` is the plan as seen
-    from the outputs folder, `plan_folder` where the paths in its jobs start. `jitter` gives chance in [0, 1).
+    from the outputs folder, `plan_folder` where the paths in its jobs start. `jitter` gives chance in [0, 1), `free`
+    the bytes that may still be written below a folder: before each order it must be enough for all clips in flight.
 
     Raises `LedgerError` when the ledger or the disk fails, after the creates in flight have come back. When it is
     cancelled, it waits for these too. Anything else that it raises is a bug of ours, raised after all other clips.
@@ -112,7 +116,9 @@ async def run(
         observe=observe,
         stop=stop,
         door=door,
+        orders=bool(selected),
         questions=Questions(getattr(provider, "polls_per_second", None), clock),
+        room=Room(lambda: free(folder.path), ledger, plan.provider, paid=provider.paid, where=folder.path),
     )
     loop = _Run(errand, selected)
     started_at = rfc3339(clock.now())
@@ -127,7 +133,7 @@ async def run(
         work.cancel()
         results = [*await asyncio.gather(work, return_exceptions=True), *await loop.orders.settle()]
         errand.locks.close()
-    _raise_worst(results, errand.bugs)
+    _raise_worst(results, errand.bugs, errand.notes)
     if not interrupted:
         loop.sweep()
     return Outcome(
@@ -146,8 +152,8 @@ class _Run:
     def __init__(self, errand: Errand, selected: frozenset[str]) -> None:
         self._errand = errand
         self._selected = selected
-        self.orders = Orders(errand)
         self._collector = Collector(errand)
+        self.orders = Orders(errand, self._collector.in_care)
         self._aside: list[tuple[Job, float]] = []
         self._at_work: set[str] = set()
         self._lost = False
@@ -202,6 +208,10 @@ class _Run:
                 yield Item(job)
         for attempt in open_now.values():
             yield Item(None, attempt)
+        planned = {job.fingerprint for job in errand.plan.jobs}
+        for attempt in errand.ledger.attempts(errand.stem, errand.namespace, live=True):
+            if attempt.state is State.DONE and attempt.fingerprint not in planned:
+                yield Item(None, attempt)
         for job in errand.plan.jobs:
             if job.id in self._selected and job.id not in begun:
                 yield Item(job)
@@ -214,8 +224,8 @@ class _Run:
                 try:
                     if item.job is not None:
                         await self._alone(item.job)
-                    elif item.attempt is not None:
-                        await self._collector.collect(item.attempt)
+                    elif item.attempt and (there := await still_open(self._errand, item.attempt)):
+                        await self._collector.collect(there)
                 except LedgerError:
                     raise
                 except Exception as bug:  # noqa: BLE001 - kept and raised at the end; the other clips go on
@@ -298,6 +308,9 @@ class _Run:
             if await place(errand, job, live):
                 self.reused.add(job.id)
                 return live
+            if why := errand.elsewhere(live):
+                errand.say("open", live, f"its file is gone; it was {why}", clip=job.id)
+                return live
             if not errand.holds(live):
                 errand.say("open", live, f"its file is gone, and a run of {live.plan} is at work", clip=job.id)
                 return live
@@ -316,7 +329,9 @@ class _Run:
         elif live.state in (State.EXPIRED, State.ABANDONED):
             errand.say("failed", live, f"bought and {live.state}: storyrun settle", clip=job.id)
         elif live.state is State.UNKNOWN:
-            errand.say("unknown", live, f"may have been bought: {reason(live.failure, 'no answer')}", clip=job.id)
+            why = errand.elsewhere(live) or errand.other_key(live)
+            said = f"may have been bought: {reason(live.failure, 'no answer')}"
+            errand.say("unknown", live, f"{said}; it was {why}" if why else said, clip=job.id)
         return live
 
     def _orders_anew(self, job: Job) -> bool:
@@ -365,8 +380,8 @@ class _Run:
         return live.state in (State.SENDING, *OPEN) and not self._errand.holds(live)
 
 
-def _raise_worst(results: list[BaseException | None], bugs: list[Exception]) -> None:
-    """Raise what ended the run: the ledger's failure first, then bugs of ours."""
+def _raise_worst(results: list[BaseException | None], bugs: list[Exception], notes: list[str]) -> None:
+    """Raise what ended the run: the ledger's failure first, then bugs of ours. The notes of the run go with it."""
     flat: list[BaseException] = []
     for result in [*results, *bugs]:
         if isinstance(result, BaseExceptionGroup):
@@ -375,7 +390,10 @@ def _raise_worst(results: list[BaseException | None], bugs: list[Exception]) -> 
             flat.append(result)
     flat = [error for error in flat if not isinstance(error, asyncio.CancelledError)]
     if flat:
-        raise min(flat, key=lambda error: (isinstance(error, Exception), not isinstance(error, LedgerError)))
+        worst = min(flat, key=lambda error: (isinstance(error, Exception), not isinstance(error, LedgerError)))
+        for note in notes:
+            worst.add_note(note)
+        raise worst
 
 
 def _flatten(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -7,12 +7,13 @@ stays open and the next run asks on.
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import suppress
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from storyrun import retry
+from storyrun import reconcile, retry
 from storyrun.errors import FetchFailed, LedgerError, NotFound, ProviderError
 from storyrun.folder import settle_clip, sha256_of
 from storyrun.media import differences, probe
@@ -59,8 +60,12 @@ class Collector:
     async def collect(self, attempt: Attempt, *, just_ordered: bool = False) -> Attempt:
         """Poll an accepted attempt to its end and see to its clip.
 
-        Returns it as it stands: done, failed, expired, open (accepted), or ready and on its way.
+        Returns it as it stands: done, failed, expired, open (accepted), or ready and on its way. What was ordered at
+        another base URL is left as it is, and nobody is asked.
         """
+        if why := self._errand.elsewhere(attempt):
+            return self._leave(attempt, why)[0]
+        self._errand.warn_of_key(attempt)
         self.in_care.add(attempt.id)
         status, in_line = None, False
         try:
@@ -114,13 +119,17 @@ class Collector:
             if isinstance(status, str):
                 return self._leave(attempt, status)
             if status.state == "succeeded" and status.fetchable:
-                ready = errand.ledger.move(attempt.id, State.READY, why=status.raw, usage=status.usage or None)
+                billed = reconcile.billed(attempt, status.usage)
+                usage = status.usage or None
+                ready = errand.ledger.move(attempt.id, State.READY, why=status.raw, usage=usage, billed=billed)
                 if just_ordered:
                     taken = moment(ready.changed_at) - moment(attempt.changed_at)
                     errand.usual.learn(attempt.model, max(0.0, taken.total_seconds()))
                 return ready, status
             if status.state == "failed":
                 return self._fail(attempt, status), None
+            if status.state == "missing" and (other := errand.other_key(attempt)):
+                return self._leave(attempt, _not_found(other))
             if status.state == "missing" and not errand.kept(attempt):
                 return self._expire(attempt), None
             if status.state in ("missing", "succeeded"):
@@ -153,6 +162,8 @@ class Collector:
                 said = reason(error, "no reason given")
                 if error.kind is ErrorClass.RATE_LIMIT and advice.wait is not None:
                     errand.questions.pause(advice.wait)  # the account is meant, not this task
+            if advice.stop and errand.orders and (other := errand.other_key(attempt)):
+                return f"{said}; it was {other}"  # says nothing about today's key and its own orders
             if advice.stop:
                 errand.door.close(advice.stop)
             if advice.wait is None or not await errand.wait(advice.wait, begun):
@@ -166,8 +177,9 @@ class Collector:
 
     def _fail(self, attempt: Attempt, status: TaskStatus) -> Attempt:
         errand = self._errand
+        billed = reconcile.billed(attempt, status.usage, failed=True)
         failed = errand.ledger.move(
-            attempt.id, State.FAILED, why=status.raw, failure=status.failure, usage=status.usage or None
+            attempt.id, State.FAILED, why=status.raw, failure=status.failure, usage=status.usage or None, billed=billed
         )
         if status.failure is not None and status.failure.kind in retry.STOPS:
             errand.door.close(reason(status.failure, status.raw))
@@ -194,6 +206,8 @@ class Collector:
             if isinstance(answer, str):
                 return self._leave(attempt, answer)[0]
             status = answer
+            if status.state == "missing" and (other := errand.other_key(attempt)):
+                return self._leave(attempt, _not_found(other))[0]
             if status.state == "missing" and not errand.kept(attempt):
                 _drop(part)
                 return self._expire(attempt)
@@ -240,7 +254,9 @@ class Collector:
                 _drop(part)
             raise
         except OSError as error:
-            raise LedgerError(f"cannot write {part}: {error.strerror or error}") from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                _drop(part)  # what is left of the disk is for the ledger
+            raise LedgerError(f"cannot write {part}: {error.strerror or error}; the clip stays bought") from error
 
     async def _record(self, attempt: Attempt, part: Path, clip: Clip) -> Attempt:
         """Give a verified clip its final name, then write it down. A stranger's file under that name stays."""
@@ -303,6 +319,10 @@ def _drop(part: Path) -> None:
 
 def _stat(file: Path) -> os.stat_result:
     return file.stat()
+
+
+def _not_found(other_key: str) -> str:
+    return f"not found, which says nothing: it was {other_key}"
 
 
 def _puzzle(status: TaskStatus) -> str:

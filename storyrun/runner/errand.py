@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from storyrun import retry
 from storyrun.errors import InUseError
 from storyrun.folder import Outputs
+from storyrun.providers import accounts
 from storyrun.records import ClipEvent, Failure, Task
 from storyrun.runner.pacing import Limits, Usual, limits
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from storyrun.records import Attempt, ModelCard, Money, Plan, TaskStatus
     from storyrun.runner.door import Door
     from storyrun.runner.pacing import Questions
+    from storyrun.runner.room import Room
 
 POLL_GAP = (10.0, 15.0)
 """Seconds between two questions about one task, where the provider names none: what the guides advise."""
@@ -79,6 +81,9 @@ class Errand:
     stop: StopSignal
     door: Door
     questions: Questions
+    room: Room
+    orders: bool = True
+    """Whether this run may order anything; else it only collects."""
     notes: list[str] = field(default_factory=list)
     """What nobody could be told while it happened."""
     bugs: list[Exception] = field(default_factory=list)
@@ -90,6 +95,7 @@ class Errand:
     locks: ExitStack = field(default_factory=ExitStack)
     """Locks of other plans whose open clips this run looks after."""
     _held: dict[str, RunFolder] = field(default_factory=dict)
+    _warned: bool = False
 
     def __post_init__(self) -> None:
         self.usual = Usual(self.ledger, self.namespace)
@@ -108,13 +114,38 @@ class Errand:
         """Whether this plan ordered it. Another plan's rows are touched only under that plan's lock."""
         return attempt.plan == self.stem
 
+    # ── accounts ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def elsewhere(self, attempt: Attempt) -> str:
+        """Why an attempt is not asked about here: it was ordered at another base URL. Empty where it was not."""
+        if accounts.difference(attempt.account, self.provider.account) != "base":
+            return ""
+        there, here = accounts.place(attempt.account), accounts.place(self.provider.account)
+        return f"ordered at {there}, and {here} is not asked about it"
+
+    def other_key(self, attempt: Attempt) -> str:
+        """Why "not found" says nothing of an attempt: it was ordered with another key. Empty where it was not."""
+        if accounts.difference(attempt.account, self.provider.account) != "key":
+            return ""
+        return f"ordered with another key of {accounts.place(attempt.account)} than today's"
+
+    def warn_of_key(self, attempt: Attempt) -> None:
+        """Tell once in a run that today's key is not the one of what is open."""
+        if not self._warned and (other := self.other_key(attempt)):
+            self._warned = True
+            self.notes.append(f"{attempt.clip}: {other}; whatever today's does not find stays as it is")
+
     # ── places ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def home(self, attempt: Attempt) -> RunFolder:
         """The folder in which an attempt's own file lies: that of the plan that ordered it."""
         if self.mine(attempt):
             return self.folder
-        return self._held.get(attempt.plan) or self._outputs.run_folder(attempt.plan, self.namespace)
+        return self._held.get(attempt.plan) or self.folder_of(attempt.plan)
+
+    def folder_of(self, plan: str) -> RunFolder:
+        """The folder of a plan's clips of this provider."""
+        return self._outputs.run_folder(plan, self.namespace)
 
     def holds(self, attempt: Attempt) -> bool:
         """Whether this run may look after an attempt: its own, or that of a plan which no live run is working on.
@@ -213,7 +244,8 @@ class Errand:
                 self.observe(event)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach the money path
             self.observe = None
-            self.notes.append(f"the progress display failed ({type(error).__name__}: {error}); the run went on without")
+            said = self.redacted(f"{type(error).__name__}: {error}")
+            self.notes.append(f"the progress display failed ({said}); the run went on without")
 
     def failed(self, attempt: Attempt, sentence: str) -> Attempt:
         """Tell of a clip that failed for good, and order nothing more if that is what the user wants."""
@@ -233,7 +265,12 @@ class Errand:
     def stumbled(self, bug: Exception, attempt: Attempt | None = None, *, clip: str = "") -> None:
         """Keep a bug of ours that hit one clip, so that the others can go on."""
         self.bugs.append(bug)
-        self.say("open", attempt, f"a bug in storyrun: {type(bug).__name__}: {bug}", clip=clip)
+        self.say("open", attempt, self.redacted(f"a bug in storyrun: {type(bug).__name__}: {bug}"), clip=clip)
+
+    def redacted(self, text: str) -> str:
+        """What an exception says that nobody planned, without the provider's key: it may have been in its hands."""
+        redact: Callable[[str], str] = getattr(self.provider, "redacted", str)
+        return redact(text)
 
 
 def moment(stored: str) -> datetime:

@@ -8,27 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from storyrun import jobs
 from storyrun.errors import LedgerError, NotSent, ProviderError, Rejected
 from storyrun.ledger import AlreadyLive, OverBudget, TaskTaken
 from storyrun.records import ErrorClass, Failure, State
-from storyrun.runner.errand import reason
+from storyrun.runner.errand import moment, reason
 from storyrun.runner.uploads import Uploads, to_be_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from storyrun.records import Answer, Attempt, Job
     from storyrun.runner.errand import Errand
 
 
+ALIKE_FOR = timedelta(days=1)
+"""How far apart two orders of one prompt are sent at most when the task of one may be taken for the other's: a
+provider looks for a task among those of about its time.
+"""
+
+
 class Orders:
     """Buys clips. Creates in flight outlive the worker that asked for them: see `settle`."""
 
-    def __init__(self, errand: Errand) -> None:
+    def __init__(self, errand: Errand, in_care: Collection[str]) -> None:
         self._errand = errand
+        self._in_care = in_care
         self._uploads = Uploads(errand)
         self._in_flight: set[asyncio.Task[Attempt | None]] = set()
 
@@ -48,7 +56,7 @@ class Orders:
                 return None
             if not await errand.door.enter(job.model):
                 return None
-            if errand.stop.drain.is_set():
+            if errand.stop.drain.is_set() or not self._room_for(job):
                 await errand.door.leave()
                 return None
             create = asyncio.create_task(self._take_turn(job, uploads))
@@ -92,7 +100,7 @@ class Orders:
             provider=errand.namespace,
             job=jobs.as_dict(job),
             request=provider.request(job, to_be_stored(uploads)),
-            account=getattr(provider, "account", ""),
+            account=provider.account,
             reserved=job.quote,
             free_when_failed=errand.plan.cards[job.model].free_when_failed,
             budget=errand.policy.budget,
@@ -126,6 +134,18 @@ class Orders:
             self._cry_out(attempt, answer)
             raise
 
+    def _room_for(self, job: Job) -> bool:
+        """Whether the disk can take this clip beside all that is in flight. If not, nothing more is ordered, and what
+        is open is collected as far as it goes.
+        """
+        errand = self._errand
+        if not errand.provider.paid:
+            return True
+        sentence, _ = errand.room.lack([job], others=len(self._in_care) + len(self._in_flight))
+        if sentence:
+            errand.door.close(sentence)
+        return not sentence
+
     def _doubt(self, attempt: Attempt, error: Exception) -> Attempt:
         """No usable answer came: it may have been bought, and is never sent again."""
         self._errand.door.lost()
@@ -134,8 +154,8 @@ class Orders:
             if error.raw:
                 self._errand.ledger.record_answer(attempt.id, error.raw)
         else:
-            failure = Failure(ErrorClass.PROVIDER, type(error).__name__, str(error))
-        return self._errand.ledger.move(attempt.id, State.UNKNOWN, failure=failure, why=str(error))
+            failure = Failure(ErrorClass.PROVIDER, type(error).__name__, self._errand.redacted(str(error)))
+        return self._errand.ledger.move(attempt.id, State.UNKNOWN, failure=failure, why=failure.message)
 
     def _cry_out(self, attempt: Attempt, answer: Answer | None) -> None:
         """The ledger failed under an order in flight: the only record of it is what is said now."""
@@ -161,15 +181,44 @@ class Orders:
 
 
 async def find(errand: Errand, attempt: Attempt) -> Attempt:
-    """Ask the provider for the task of an attempt whose answer was lost. Can only make it accepted."""
+    """Ask the provider for the task of an attempt whose answer was lost. Can only make it accepted.
+
+    Not elsewhere and not with another key, where "nothing found" would mean nothing; and what only looks alike is not
+    taken while another order that looks the same has no task.
+    """
+    if why := errand.elsewhere(attempt) or errand.other_key(attempt):
+        errand.warn_of_key(attempt)
+        errand.say("note", attempt, f"not looked for: it was {why}")
+        return attempt
     await errand.questions.turn()
     try:
-        found = await errand.provider.find(errand.task(attempt))
-        if found is not None:
-            return errand.ledger.move(attempt.id, State.ACCEPTED, task_id=found.task_id, why="found at the provider")
+        found = await errand.provider.find(errand.task(attempt), errand.ledger.task_ids(errand.namespace))
+        if found is None:
+            return attempt
+        if twin := _twin(errand, attempt):
+            said = f"it could be task {found.task_id}, and so could {twin.clip} of {twin.plan}: storyrun settle"
+            errand.say("note", attempt, said)
+            return attempt
+        return errand.ledger.move(attempt.id, State.ACCEPTED, task_id=found.task_id, why="found at the provider")
     except (ProviderError, TaskTaken) as error:
         errand.say("note", attempt, f"could not be looked for: {error}")
     return attempt
+
+
+def _twin(errand: Errand, attempt: Attempt) -> Attempt | None:
+    """Another order of the same prompt without a task, where the provider knows orders by their looks alone.
+
+    Asked after the search: what was being sent meanwhile has its task by then, or may be the owner of what was found.
+    """
+    if not getattr(errand.provider, "found_by_likeness", False):
+        return None
+    alike = errand.ledger.taskless(errand.namespace, attempt.model)
+    prompt, sent = attempt.job.get("prompt"), moment(attempt.created_at)
+    for each in alike:
+        same_day = abs(moment(each.created_at) - sent) < ALIKE_FOR
+        if each.id != attempt.id and each.job.get("prompt") == prompt and same_day:
+            return each
+    return None
 
 
 def _failure(error: ProviderError) -> Failure:

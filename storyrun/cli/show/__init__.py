@@ -7,18 +7,23 @@ text      columns, folds, money, harmless characters
 
 from __future__ import annotations
 
-from storyrun.cli.show.quotes import clip_text, question, quote_json, quote_text
-from storyrun.cli.show.standing import next_lines, status_json, status_text, summary_text
-from storyrun.cli.show.text import quoted, safe
+from storyrun.cli.show.quotes import clip_text, costs, question, quote_text, saving_text
+from storyrun.cli.show.quotes_json import quote_json
+from storyrun.cli.show.standing import Beside, next_lines, status_json, status_text, summary_text
+from storyrun.cli.show.text import plural, quoted, safe
 
 __all__ = [
+    "Beside",
     "clip_text",
+    "costs",
     "next_lines",
+    "plural",
     "question",
     "quote_json",
     "quote_text",
     "quoted",
     "safe",
+    "saving_text",
     "status_json",
     "status_text",
     "summary_text",

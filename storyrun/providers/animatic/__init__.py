@@ -36,6 +36,7 @@ class Animatic:
 
     name = "animatic"
     paid = False
+    account = ""
 
     def __init__(
         self, *, workers: int | None = None, font: Path | None = None, warn: Callable[[str], None] = lambda _: None
@@ -70,7 +71,7 @@ class Animatic:
         """Always done: the work is in `fetch`."""
         return TaskStatus("succeeded", raw="drawn on fetch", fetchable=True)
 
-    async def find(self, task: Task) -> Accepted | None:
+    async def find(self, task: Task, owned: frozenset[str]) -> Accepted | None:
         """Never lost."""
         return Accepted(task.attempt_id)
 
