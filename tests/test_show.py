@@ -92,6 +92,8 @@ def test_a_first_quote_of_a_paid_plan(tmp_path: Path) -> None:
           pour  2 clips  10 s  wan2.7-t2v  1.00  new
           sip   2 clips  10 s  wan2.7-t2v  1.00  new
         now 2.80 (exact) + spent 0.00 = 2.80 of 12.00
+          wan2.7-t2v  6 clips  28 s  2.80  0.10 a second at 720p, 2026-04
+          prices from https://help.aliyun.com/zh/model-studio/model-pricing
         needs DASHSCOPE_API_KEY
         """)
 
@@ -110,6 +112,8 @@ def test_a_quote_of_an_edited_plan_says_what_changed_where_and_what_a_ceiling_wo
           sip   1 clip    5 s  wan2.7-t2v  0.00  refused before
           sip   1 clip    5 s  wan2.7-t2v  0.50  failed before
         now 1.50 (exact) + spent 2.30 = 3.80 of 12.00; at most 1.20 in this run
+          wan2.7-t2v  3 clips  15 s  1.50  0.10 a second at 720p, 2026-04
+          prices from https://help.aliyun.com/zh/model-studio/model-pricing
         1 clip would be refused: sip[format=tall]
           it costs up to 0.50 USD, and 0.20 of --max-cost of 1.20 USD is left
         needs DASHSCOPE_API_KEY
@@ -134,12 +138,13 @@ def test_where_a_price_is_unknown_a_quote_shows_the_lines_to_paste(tmp_path: Pat
     plan = replace(plan, jobs=(priced(plan.jobs[0], None), *plan.jobs[1:2]))
     lines = show.quote_text(made(plan, budget=None)).splitlines()
     assert [line.split()[6:] for line in lines[2:4]] == [["?", "new"], ["0.40", "new"]]
-    assert lines[4:7] == [
-        "now 0.40 (exact) and 1 clip without a known price",
+    assert lines[4] == "now 0.40 (exact) and 1 clip without a known price"
+    assert [line.split()[5] for line in lines[5:7]] == ["?", "0.40"]
+    assert lines[8:10] == [
         "where the price is unknown, add it to the plan, per second:",
         "  prices:",
     ]
-    assert lines[7] == "    dashscope/wan2.7-t2v: {currency: USD, 720p: ...}"
+    assert lines[10] == "    dashscope/wan2.7-t2v: {currency: USD, 720p: ...}"
     assert show.question(made(plan)) == "Order 2 clips for 0.40 USD, and 1 clip of unknown price?"
 
 
@@ -242,6 +247,7 @@ def test_the_summary_of_a_paid_run(tmp_path: Path) -> None:
           5  done     2.50  1 reused; 2 of them not as ordered: nh-0009 is 4 s of 5, nh-0100 is silent
           2  refused  0.00  nh-0031 nh-0077: change the text
           1  unclear  0.50  nh-0044 sent 21:40, no answer: may be bought
+               0.50 USD: "The nh-0044 turns on a plinth"
         in    outputs/spot/dashscope/clips
         next  storyrun settle catalogue.yaml 'spin[product=nh-0044]' --adopt ID | --not-created | ...
               storyrun settle catalogue.yaml 'spin[product=nh-0009]' --keep | --rebuy | --abandon
@@ -273,7 +279,8 @@ def test_the_status_of_a_plan_says_where_every_clip_stands_what_is_billing_and_w
           1  open     0.50  ordered, not here yet
              pour[format=tall]  since 2026-11-20 21:40, task task-4
           1  unclear  0.40  may be bought
-             hook[format=tall]  sent 2026-11-20 21:40, no answer
+             hook[format=tall]  sent 2026-11-20 21:40, no answer, 0.40 USD
+               "Cold brew drips into a glass. soft morning light"
         spent 2.30 USD, of it 0.90 USD still open or unclear
         next  storyrun settle 'my plans/spot.yaml' 'hook[format=tall]' --adopt ID | --not-created | ...
               storyrun fetch 'my plans/spot.yaml'
@@ -343,7 +350,9 @@ def test_what_is_open_or_unclear_counts_though_the_plan_no_longer_has_it(tmp_pat
     assert "hook[format=wide] (former) sent" in told
     assert "hook[format=tall] (former): ordered" in told
     ways = [line.split()[:2] for line in told.partition("\nnext")[0].splitlines()]
-    assert ways == [["6", "not"], ["1", "open"], ["1", "unclear"]], "what is here and no longer wanted needs nobody"
+    assert ways == [["6", "not"], ["1", "open"], ["1", "unclear"], ["0.40", "USD:"]], (
+        "what is here and no longer wanted needs nobody"
+    )
     assert show.status_json(view)["needs_you"] == ["hook[format=wide]", "hook[format=tall]"]
     assert [shlex.split(line)[1] for line in show.next_lines([view], "spot.yaml")] == ["settle", "fetch", "spot.yaml"]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from storyrun import cards, retry, states
-from storyrun.quote import changes
+from storyrun.quote import ceilings, changes
 from storyrun.records import Money, State
 
 if TYPE_CHECKING:
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storyrun.ledger import Ledger
+    from storyrun.quote.ceilings import Counted
     from storyrun.quote.changes import Change
+    from storyrun.quote.savings import Saving
     from storyrun.records import Attempt, Job, MediaSource, Plan, Price
 
 Status = Literal[
@@ -59,9 +60,14 @@ class ClipQuote:
     refused: str = ""
 
     @property
+    def orderable(self) -> bool:
+        """Whether the next run would order it if it is chosen: nothing is bought that counts for it."""
+        return self.status in ORDERED
+
+    @property
     def ordered(self) -> bool:
         """Whether the next run would order it."""
-        return self.chosen and self.status in ORDERED
+        return self.chosen and self.orderable
 
 
 @dataclass(frozen=True)
@@ -83,12 +89,16 @@ class Row:
 
 @dataclass(frozen=True)
 class ModelTotal:
-    """What one model would be paid in one currency. `clips` and `seconds` count what is ordered."""
+    """What one model would be paid in one currency. `clips` and `seconds` count what is ordered.
+
+    `rates` are the prices per second behind it, each once; `price` is None where none is known.
+    """
 
     model: str
     clips: int
     seconds: Fraction
     price: Money | None
+    rates: tuple[Price, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,9 @@ class Quote:
 
     `now` and `spent` are sums by currency; clips without a known price are not in them but counted in `unpriced`
     (to order) and `spent_unpriced` (ordered before). `uploads` are the local files that would leave this machine.
-    `key` names the environment variable that must be set to order, "" on the animatic.
+    `key` names the environment variable that must be set to order, "" on the animatic; `key_set` says whether it is.
+    `counted` is what counts against the budget already; `savings` what would fit where a ceiling
+    refuses something, None where nobody asked.
     """
 
     plan: Plan
@@ -115,6 +127,9 @@ class Quote:
     budget: Money | None
     run_ceiling: Money | None
     uploads: tuple[MediaSource, ...]
+    key_set: bool = False
+    counted: Counted = ()
+    savings: tuple[Saving, ...] | None = None
 
     @property
     def orders(self) -> tuple[ClipQuote, ...]:
@@ -158,6 +173,7 @@ def make(
     run_ceiling: Money | None,
     retry_refused: bool = False,
     key: str = "",
+    key_set: bool = False,
     outputs: Path | None = None,
 ) -> Quote:
     """Quote `plan` against what `ledger` (None: nothing yet) holds for `provider`, as the ledger names it.
@@ -180,7 +196,8 @@ def make(
         chosen = selected is None or job.id in selected
         clips.append(ClipQuote(job, chosen, status, attempt, found, job.quote, rate))
     spent = ledger.spent(plan_stem, provider) if ledger else ()
-    priced = _refusals(clips, own, budget, run_ceiling)
+    counted = ceilings.counted(states.cost(attempt) for attempt in own)
+    priced = ceilings.judge(clips, counted, budget, run_ceiling)
     orders = [clip for clip in priced if clip.ordered]
     free = plan.provider == "animatic"
     return Quote(
@@ -199,6 +216,8 @@ def make(
         budget=budget,
         run_ceiling=run_ceiling,
         uploads=() if free else _uploads(orders),
+        key_set=key_set,
+        counted=counted,
     )
 
 
@@ -223,28 +242,6 @@ def _rate(plan: Plan, job: Job) -> Price | None:
     own = plan.storyboard.prices.get(f"{card.provider}/{card.model}", ())
     currency = job.quote.currency
     return cards.rate(card, own, resolution=job.billed_resolution, sounding=job.sounding, currency=currency)
-
-
-def _refusals(
-    clips: Sequence[ClipQuote], own: Sequence[Attempt], budget: Money | None, run_ceiling: Money | None
-) -> tuple[ClipQuote, ...]:
-    """The clips with what the ledger would say to each under these ceilings, asked in storyboard order."""
-    ceilings: list[tuple[Money, str, Counter[Money | None]]] = []
-    if budget is not None:
-        ceilings.append((budget, "the budget", Counter(states.cost(attempt) for attempt in own)))
-    if run_ceiling is not None:
-        ceilings.append((run_ceiling, "--max-cost", Counter()))
-    judged = []
-    for clip in clips:
-        refused = ""
-        if clip.ordered:
-            told = (states.over_ceiling(clip.price, most, name, counted.items()) for most, name, counted in ceilings)
-            refused = next(("; ".join(filter(None, each)) for each in told if each[0]), "")
-            if not refused:
-                for *_, counted in ceilings:
-                    counted[clip.price] += 1
-        judged.append(replace(clip, refused=refused) if refused else clip)
-    return tuple(judged)
 
 
 def _rows(clips: Sequence[ClipQuote]) -> tuple[Row, ...]:
@@ -276,7 +273,14 @@ def _models(orders: Sequence[ClipQuote]) -> tuple[ModelTotal, ...]:
     for clip in orders:
         groups.setdefault((clip.job.model, clip.price.currency if clip.price else ""), []).append(clip)
     return tuple(
-        ModelTotal(model, len(group), _seconds(group), _price(group)) for (model, _), group in sorted(groups.items())
+        ModelTotal(
+            model,
+            len(group),
+            _seconds(group),
+            _price(group),
+            tuple(dict.fromkeys(clip.rate for clip in group if clip.rate)),
+        )
+        for (model, _), group in sorted(groups.items())
     )
 
 

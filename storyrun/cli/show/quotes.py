@@ -8,15 +8,28 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from storyrun import jobs
-from storyrun.cli.show.text import columns, fit, fold, money, paint, plural, quoted, safe, seconds, width_of, wrap
-from storyrun.manifest import money as money_json
-from storyrun.quote import ORDERED
+from storyrun.cli.show.text import (
+    amount,
+    columns,
+    fit,
+    fold,
+    money,
+    paint,
+    plural,
+    quoted,
+    safe,
+    seconds,
+    width_of,
+    wrap,
+)
+from storyrun.quote import ORDERED, savings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from storyrun.quote import ClipQuote, Quote, Row
     from storyrun.quote.changes import Change
+    from storyrun.quote.savings import Saving
     from storyrun.records import Attempt, Money, Price
 
 ROWS = 40
@@ -46,15 +59,15 @@ def quote_text(quote: Quote, *, width: int = 100, colour: bool = False) -> str:
     title = safe(quote.plan.storyboard.title or quote.stem)
     lines = [_title(title, _terms(quote, single), width, colour=colour), _sizes(quote)]
     lines += _table(quote, single, width, colour=colour)
-    lines += _money_lines(quote, single)
-    lines += _refusals(quote, width) + _prices_to_paste(quote)
+    lines += _money_lines(quote, single) + _models(quote, single)
+    lines += _refusals(quote, width) + _savings(quote, width) + _prices_to_paste(quote)
     uploads = [safe(source.text) for source in quote.uploads]
     lines += [f"leaves this machine: {fold(uploads, width - 21)}"] if uploads else []
     if not quote.orders:
         whole = all(clip.status == "reused" for clip in quote.clips if clip.chosen)
         lines.append("nothing to order: every clip is there" if whole else "nothing to order")
     elif quote.key:
-        lines.append(f"needs {quote.key}")
+        lines.append(f"needs {quote.key}" + (", which is set" if quote.key_set else ""))
     if any(clip.chosen and clip.status == "needs you" for clip in quote.clips):
         lines.append(f"next  storyrun status {quoted(str(quote.plan.storyboard.path))}")
     return "\n".join(lines)
@@ -71,7 +84,7 @@ def _terms(quote: Quote, single: str | None) -> str:
     """Who makes it, and by which prices."""
     if quote.free:
         return f"{quote.provider}: free, on this machine"
-    dates = sorted({price.as_of[:7] for price in quote.prices if price.as_of})
+    dates = sorted({price.as_of[:7] for price in quote.prices if price.as_of[:4].isdigit()})
     when = {0: "", 1: f"prices of {dates[0]}"}.get(len(dates), f"prices of {dates[0]} to {dates[-1]}") if dates else ""
     return ", ".join(safe(part) for part in (quote.provider, when, single or "") if part)
 
@@ -187,6 +200,34 @@ def _money_line(quote: Quote, currency: str, *, coded: bool) -> str:
     return line
 
 
+def _models(quote: Quote, single: str | None) -> list[str]:
+    """What is ordered of each model in each currency, by which prices per second, of when and from where."""
+    if quote.free:
+        return []
+    cells = [
+        (
+            f"  {safe(total.model)}",
+            plural(total.clips, "clip"),
+            seconds(total.seconds),
+            money(total.price, currency=single is None),
+            _rates(total.rates),
+        )
+        for total in quote.models
+    ]
+    sources = dict.fromkeys(rate.source for total in quote.models for rate in total.rates if rate.source)
+    return [*columns(cells, "<>>><"), *(f"  prices from {safe(source)}" for source in sources)]
+
+
+def _rates(rates: Sequence[Price]) -> str:
+    """`0.10 a second at 720p, 0.15 at 1080p, 2026-04`."""
+    told: list[str] = []
+    for rate in rates:
+        sound = {None: "", True: " with sound", False: " without sound"}[rate.audio]
+        told.append(f"{amount(rate.per_second)}{'' if told else ' a second'} at {rate.resolution}{sound}")
+    dates = dict.fromkeys(rate.as_of for rate in rates if rate.as_of)
+    return safe(", ".join([*told, *dates])) or "no known price"
+
+
 def _of(amounts: Sequence[Money], currency: str) -> Money:
     from decimal import Decimal
 
@@ -205,6 +246,47 @@ def _refusals(quote: Quote, width: int) -> list[str]:
         head = f"{plural(len(ids), 'clip')} would be refused: "
         lines += [head + fold(ids, max(20, width - len(head))), f"  {safe(reason)}"]
     return lines
+
+
+def _savings(quote: Quote, width: int) -> list[str]:
+    """What would fit instead, each with its price; or that nothing would."""
+    if not quote.refused or quote.savings is None:
+        return []
+    if not quote.savings:
+        clip = savings.cheapest(quote)
+        if clip is None or clip.price is None:
+            return []
+        told = f"nothing of it would fit: the cheapest clip, {clip.job.id}, costs {money(clip.price, currency=True)}"
+        return [safe(told)]
+    rows = [
+        (f"  {saving_text(quote, each, max(20, width - 30))}", plural(len(each.orders), "clip"), costs(each.price))
+        for each in quote.savings
+    ]
+    return ["what would fit, least changed first:", *columns(rows, "<<<")]
+
+
+def saving_text(quote: Quote, saving: Saving, width: int = 60) -> str:
+    """What to write or to type: `takes: 1`, `resolution: 480p in hook`, `--first 3`, `--only 'hook[*'`."""
+    scenes = tuple(dict.fromkeys(clip.job.scene for clip in quote.clips))
+
+    def written(line: str, where: tuple[str, ...]) -> str:
+        return line if where == scenes else f"{line} in {fold(where, width - len(line) - 4)}"
+
+    parts = []
+    if saving.takes is not None:
+        parts.append(written(f"takes: {saving.takes}", saving.fewer_in))
+    if saving.resolution is not None:
+        parts.append(written(f"resolution: {saving.resolution}", saving.lower_in))
+    if saving.first is not None:
+        parts.append(f"--first {saving.first}")
+    if saving.only:
+        parts.append(" ".join(f"--only {quoted(each)}" for each in saving.only))
+    return safe(" and ".join(parts))
+
+
+def costs(amounts: Sequence[Money]) -> str:
+    """A sum by currency: `9.00 USD + 3.00 CNY`."""
+    return " + ".join(money(each, currency=True) for each in amounts) or "0.00"
 
 
 def _prices_to_paste(quote: Quote) -> list[str]:
@@ -226,7 +308,7 @@ def _prices_to_paste(quote: Quote) -> list[str]:
 
 def question(quote: Quote) -> str:
     """What a person is asked before a paid run: `Order 12 clips for 9.00 USD?`"""
-    amounts = " + ".join(money(each, currency=True) for each in quote.now)
+    amounts = costs(quote.now) if quote.now else ""
     unknown = plural(quote.unpriced, "clip") + " of unknown price" if quote.unpriced else ""
     told = ", and ".join(part for part in (amounts, unknown) if part)
     return f"Order {plural(len(quote.orders), 'clip')} for {told or 'nothing'}?"
@@ -305,82 +387,3 @@ def _price(clip: ClipQuote) -> str:
     if clip.rate is None:
         return said
     return f"{said}, {clip.rate.per_second} a second as of {clip.rate.as_of}, {clip.rate.source}"
-
-
-# ── for programs ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def quote_json(quote: Quote, clip: str | None = None) -> dict[str, Any]:
-    """The quote as JSON data; `clip` (an id or a pattern) leaves only those clips. Unknown prices are null, never 0."""
-    from storyrun.cli.planning import matches
-
-    listed = [each for each in quote.clips if clip is None or matches(each.job.id, clip)]
-    return {
-        "version": 1,
-        "plan": quote.stem,
-        "title": quote.plan.storyboard.title or quote.stem,
-        "provider": quote.provider,
-        "free": quote.free,
-        "needs_key": quote.key or None,
-        "clips": [clip_json(each) for each in listed],
-        "models": [
-            {"model": m.model, "clips": m.clips, "seconds": jobs.number(m.seconds), "price": _money_json(m.price)}
-            for m in quote.models
-        ],
-        "totals": {
-            "clips": len(quote.clips),
-            "chosen": sum(each.chosen for each in quote.clips),
-            "ordered": len(quote.orders),
-            "statuses": dict(Counter(each.status for each in quote.clips)),
-            "now": [money_json(each) for each in quote.now],
-            "now_unpriced": quote.unpriced,
-            "spent": [money_json(each) for each in quote.spent],
-            "spent_unpriced": quote.spent_unpriced,
-            "total": [money_json(each) for each in quote.total],
-            "budget": _money_json(quote.budget),
-            "max_cost": _money_json(quote.run_ceiling),
-        },
-        "uploads": [{"path": source.text, "bytes": source.bytes, "sha256": source.sha256} for source in quote.uploads],
-    }
-
-
-def clip_json(clip: ClipQuote) -> dict[str, Any]:
-    """One clip of a quote as JSON data."""
-    job = clip.job
-    return {
-        "id": job.id,
-        "scene": job.scene,
-        "variant": dict(job.variant),
-        "take": job.take,
-        "model": job.model,
-        "seconds": jobs.number(job.length),
-        "chosen": clip.chosen,
-        "ordered": clip.ordered,
-        "status": clip.status,
-        "changes": [
-            {
-                "field": change.field,
-                "line": change.mark.line if change.mark else None,
-                "column": change.mark.column if change.mark else None,
-                "was": change.was,
-                "now": change.now,
-            }
-            for change in clip.changes
-        ],
-        "price": _money_json(clip.price),
-        "rate": _rate_json(clip.rate),
-        "refused": clip.refused or None,
-        "attempt": clip.attempt.id if clip.attempt else None,
-        "fingerprint": job.fingerprint,
-    }
-
-
-def _money_json(each: Money | None) -> dict[str, Any] | None:
-    return money_json(each) if each else None
-
-
-def _rate_json(rate: Price | None) -> dict[str, Any] | None:
-    if rate is None:
-        return None
-    per_second = float(rate.per_second)
-    return {"per_second": per_second, "currency": rate.currency, "as_of": rate.as_of, "source": rate.source}
