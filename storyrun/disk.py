@@ -1,12 +1,22 @@
-"""Files that are whole or not there, whatever dies and whenever. The rest of the program puts names to them."""
+"""Files that are whole or not there, whatever dies and whenever. The rest of the program puts names to them.
+
+The ballast: a file of one real megabyte that lies in the outputs folder for the day on which the disk is full. What was
+bought a moment before must still be written down, so the ledger lets go of it then (see `ledger.file`). A start with
+room for it makes it anew.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+BALLAST_BYTES = 1 << 20
+"""Of the ballast: four answers of 64 KB with their moves fit four times."""
 
 
 def reason(error: OSError) -> str:
@@ -68,3 +78,37 @@ def move_without_overwriting(part: Path, final: Path) -> None:
     else:
         part.unlink()
     sync_folder(final.parent)
+
+
+def free(folder: Path) -> int | None:
+    """How many bytes a user may still write below a folder, or where it is going to be; None when nobody says."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None  # some network disks know nothing of themselves
+
+
+def lay_ballast(folder: Path) -> None:
+    """See that the ballast lies whole in a folder. Where there is no room for it, there is none."""
+    from hashlib import shake_256
+
+    ballast = _ballast(folder)
+    with suppress(OSError):  # full, or another run is faster
+        if ballast.exists() and ballast.stat().st_size == BALLAST_BYTES:
+            return
+        ballast.unlink(missing_ok=True)  # what a death left of it
+        # bytes that no file system can squeeze or leave out
+        write_new(ballast, shake_256(b"storyrun").digest(BALLAST_BYTES), mode=0o600)
+
+
+def drop_ballast(folder: Path) -> None:
+    """Give the room of the ballast back, if it is there."""
+    with suppress(OSError):
+        _ballast(folder).unlink(missing_ok=True)
+
+
+def _ballast(folder: Path) -> Path:
+    return folder / ".ballast"

@@ -1,6 +1,6 @@
 """The files of a run: where they lie, who may work on them, and how a clip gets a name that means it is whole.
 
-outputs/ledger.sqlite
+outputs/ledger.sqlite  outputs/.ballast (see `disk`)
 outputs/<plan stem>/<provider>/   manifest.json  clips/  .lock
 clips/.<attempt id>.part          a clip on its way; never taken for one
 """
@@ -53,6 +53,11 @@ class RunFolder:
     def manifest(self) -> Path:
         """The record of the run."""
         return self.path / "manifest.json"
+
+    @property
+    def measures(self) -> Path:
+        """What was measured of the clips."""
+        return self.path / "measures.json"
 
     def prepare(self) -> None:
         """Make the folders, and see that files can be made in them. Raises `LedgerError` with the reason."""
@@ -113,10 +118,10 @@ class RunFolder:
         return part
 
     def sweep_parts(self, keep: Collection[str]) -> None:
-        """Remove the parts of all attempts but those in `keep`."""
+        """Remove the parts of all attempts but those in `keep`, and what was noted beside them."""
         kept = {f".{attempt_id}.part" for attempt_id in keep}
-        for part in self.clips.glob(".*.part"):
-            if part.name not in kept:
+        for part in (*self.clips.glob(".*.part"), *self.clips.glob(".*.part.etag")):
+            if part.name.removesuffix(".etag") not in kept:
                 part.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from storyrun import disk
 from storyrun.folder import Outputs
 from storyrun.ledger import Ledger
 from storyrun.records import Job, ModelCard, Money, Plan, ShotWindow, Storyboard
@@ -129,6 +130,7 @@ class Stage:
         observe: Callable[[ClipEvent], None] | None = None,
         card: ModelCard | None = None,
         cards: Mapping[str, ModelCard] | None = None,
+        free: Callable[[Path], int | None] = disk.free,
         **policy: Any,
     ) -> Outcome:
         self.provider.fate = fate or Fate()
@@ -153,6 +155,7 @@ class Stage:
                 jitter=lambda: 0.5,
                 observe=observe or self.events.append,
                 stop=self.stop,
+                free=free,
             )
 
     def attempts(self) -> list[Attempt]:

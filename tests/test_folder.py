@@ -254,9 +254,10 @@ def test_parts_of_finished_attempts_are_swept_and_nothing_else(folder, part):
     settle_clip(part, folder.file("clips/hook_v001.mp4"))
     for attempt in ("open", "finished"):
         folder.part(attempt).touch()
+        (folder.clips / f".{attempt}.part.etag").touch()
     (folder.clips / "notes.part").touch()
     folder.sweep_parts({"open"})
-    assert files(folder) == [".open.part", "hook_v001.mp4", "notes.part"]
+    assert files(folder) == [".open.part", ".open.part.etag", "hook_v001.mp4", "notes.part"]
 
 
 def test_a_linked_clip_is_the_same_file_where_the_disk_can(folder, part):

@@ -9,6 +9,7 @@ The manifest and the report are views of this. No file, network or provider is t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -80,6 +81,13 @@ _DURATIONS = """
 _MOMENTS = """
     SELECT attempt, after, min(history.at) AS at FROM history JOIN attempt ON attempt.id = history.attempt
     WHERE attempt.provider = ? AND after IN ('accepted', 'ready') GROUP BY attempt, after"""
+
+
+_WEIGHTS = """
+    SELECT bytes, job FROM attempt WHERE provider = ? AND model = ? AND bytes > 0 ORDER BY number DESC LIMIT 200"""
+_FINGERPRINTS = "SELECT fingerprint FROM attempt WHERE provider = ?"
+_LIVE_FINGERPRINTS = f"{_FINGERPRINTS} AND live"
+_FILES = "SELECT file FROM placing WHERE plan = ? AND provider = ?"
 
 
 def _secret(request: object) -> str | None:
@@ -435,6 +443,24 @@ class Ledger:
         found = self._file.read(_MOMENTS, provider)
         return {(row["attempt"], State(row["after"])): row["at"] for row in found}
 
+    def weights(self, provider: str, model: str, resolution: str) -> list[float]:
+        """Bytes per second of the last 200 clips of a model, those of one billed resolution."""
+        found = self._file.read(_WEIGHTS, provider, model)
+        told = [(row["bytes"], json.loads(row["job"])) for row in found]
+        return [
+            weight / job["length"]
+            for weight, job in told
+            if job.get("billed_resolution") == resolution and job.get("length")
+        ]
+
+    def fingerprints(self, provider: str, *, live: bool) -> set[str]:
+        """The fingerprints of every attempt at a provider, or only of the live ones."""
+        return {row[0] for row in self._file.read(_LIVE_FINGERPRINTS if live else _FINGERPRINTS, provider)}
+
+    def files(self, plan: str, provider: str) -> set[str]:
+        """Every file name that was ever given to a clip of this plan, relative to the run folder."""
+        return {row[0] for row in self._file.read(_FILES, plan, provider)}
+
     def _counted(self, sql: str, *parameters: object) -> list[tuple[Money | None, int]]:
         return [(rows.as_money(row[0]), row[1]) for row in self._file.read(sql, *parameters)]
 
@@ -453,6 +479,10 @@ class Ledger:
         """The file (relative to the run folder) under which this plan knows that attempt's clip, if it does."""
         placing = names.find(self._file, plan, provider, clip, attempt_id)
         return placing.file if placing else None
+
+    def placings(self, attempt_id: str) -> list[Placing]:
+        """Every name that an attempt's clip has, under whichever plan."""
+        return names.of(self._file, attempt_id)
 
     def next_file(self, attempt_id: str) -> str:
         """The next free name for an attempt's clip, to `move` it to when a stranger's file lies under its own."""

@@ -1,13 +1,18 @@
 """The SQLite file under the ledger: how it is made, checked, brought up to date, refused, read and written.
 
 Whoever finds it damaged, foreign or newer than the program stops: a ledger begun afresh would buy everything again.
+
+A write that fails is the last one, for whatever failed (a device error, an fsync) may have left less on the disk than
+was said. The one exception is a disk that is full, which SQLite tells apart (SQLITE_FULL) and of which it undoes every
+trace: then the ballast beside the ledger is let go of, and what is known of orders in flight (`LedgerFile.record`) is
+written in its room, each once. Nothing else is, and nothing is ordered after it.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from storyrun import disk
 from storyrun.errors import LedgerError
@@ -17,8 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+Written = TypeVar("Written")
+
 APPLICATION = 0x53545259
 """Stands in the header of every ledger ("STRY"), so that no other SQLite file is taken for one."""
+
+MAKE_ROOM = (
+    "make room on the disk, then type the same line again: what was bought is collected, nothing is bought twice"
+)
 
 BUSY_SECONDS = 30
 """How long to wait for another run's transaction, each of which takes milliseconds."""
@@ -105,6 +116,7 @@ def open_to_write(path: Path, new_id: Callable[[], str]) -> LedgerFile:
 
     Raises `LedgerError` for a file that is damaged, foreign, newer than the program, or on a disk that cannot hold it.
     """
+    path = _itself(path)
     try:
         log = _log(path).exists()  # asked for first: it never comes before the ledger
         if path.exists():
@@ -143,6 +155,7 @@ def open_to_read(path: Path) -> LedgerFile:
     """
     import sqlite3
 
+    path = _itself(path)
     closed = f"the ledger {path} was opened to be read only"
     with _opening(path, "mode=ro" if _log(path).exists() else "immutable=1") as db:
         if _judge(db, path) < len(MIGRATIONS):
@@ -162,6 +175,11 @@ def damaged(path: Path, why: object) -> LedgerError:
         f"keep a copy of it and of its -wal file, then restore both from one backup, or rescue what they hold: "
         f"sqlite3 {path.name} .recover | sqlite3 rescued.sqlite",
     )
+
+
+def _itself(path: Path) -> Path:
+    """Where a ledger really lies: SQLite keeps its log there, and not beside a link to it."""
+    return path.resolve() if path.is_symlink() and path.exists() else path
 
 
 def _log(path: Path) -> Path:
@@ -257,12 +275,15 @@ def _keep_copy(db: sqlite3.Connection, path: Path, version: int) -> None:
 
 
 class LedgerFile:
-    """An open ledger file, safe to share between threads. A write that fails is the last one."""
+    """An open ledger file, safe to share between threads. A write that fails is the last one, but for `record`."""
 
     def __init__(self, path: Path, db: sqlite3.Connection, closed_to_writes: str = "") -> None:
         self.path = path
         self._db = db
         self._closed_to_writes = closed_to_writes
+        self._hint = ""
+        self._only_full = False
+        self._last_words = False
         self._one_at_a_time = threading.RLock()
 
     def close(self) -> None:
@@ -279,8 +300,8 @@ class LedgerFile:
         import sqlite3
 
         with self._one_at_a_time:
-            if self._closed_to_writes:
-                raise LedgerError(self._closed_to_writes)
+            if self._closed_to_writes and not self._last_words:
+                raise LedgerError(self._closed_to_writes, self._hint)
             try:
                 try:
                     self._db.execute("BEGIN IMMEDIATE")
@@ -290,10 +311,31 @@ class LedgerFile:
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
             except sqlite3.Error as error:
+                self._only_full = _disk_full(error) and not self._last_words
                 self._closed_to_writes = (
                     f"the ledger {self.path} could not be written ({error}); nothing more is ordered"
                 )
-                raise LedgerError(self._closed_to_writes) from error
+                self._hint = MAKE_ROOM if _disk_full(error) else ""
+                raise LedgerError(self._closed_to_writes, self._hint) from error
+
+    def record(self, write: Callable[[], Written]) -> Written:
+        """Do a write of one transaction that says what became of an order: once more when the disk is full, and also
+        when it has been full before. Nothing else about the ledger is repeated, and no other write follows.
+        """
+        with self._one_at_a_time:
+            if not self._closed_to_writes:
+                try:
+                    return write()
+                except LedgerError:
+                    if not self._only_full:
+                        raise
+            if self._only_full:
+                disk.drop_ballast(self.path.parent)
+                self._last_words = True
+            try:
+                return write()
+            finally:
+                self._last_words = False
 
     def write(self, sql: str, parameters: Sequence[object] | Mapping[str, object]) -> None:
         """One statement inside a transaction."""
@@ -310,3 +352,10 @@ class LedgerFile:
                 if self._db.in_transaction:
                     raise  # the transaction ends all writing
                 raise LedgerError(f"the ledger {self.path} could not be read ({error})") from error
+
+
+def _disk_full(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that there was no room, and nothing worse."""
+    import sqlite3
+
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL

@@ -36,6 +36,15 @@ def find(book: LedgerFile, plan: str, provider: str, clip: str, attempt_id: str)
     return Placing(plan, provider, clip, attempt_id, *rows[0]) if rows else None
 
 
+def of(book: LedgerFile, attempt_id: str) -> list[Placing]:
+    """Every name that an attempt's clip has, under whichever plan."""
+    rows = book.read(
+        "SELECT plan, provider, clip, attempt, version, file FROM placing WHERE attempt = ? ORDER BY plan, clip",
+        attempt_id,
+    )
+    return [Placing(*row) for row in rows]
+
+
 def following(book: LedgerFile, plan: str, provider: str, clip: str, stem: str) -> tuple[int, str]:
     """The version above every recorded one of this clip id, and the file of that name.
 
