@@ -184,6 +184,16 @@ async def test_what_is_kept_of_a_lost_answer_holds_no_key_and_no_signature() -> 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def test_what_is_shown_of_an_answer_moves_no_cursor() -> None:
+    async with Wire(answer(TASK, X_Request_Id="r-\x7f7")) as wire:
+        _, found = await create(wire.url)
+    assert found.request_id == "r- 7"
+    async with Wire(send(response(b"not gzip", Content_Encoding="gzip"))) as wire:
+        outcome, error = await create(wire.url)
+    assert outcome == "LostAnswer"
+    assert str(error).isprintable()
+
+
 @pytest.mark.parametrize("status", [200, 202, 400, 401, 402, 403, 404, 413, 422, 429, 500, 502, 503, 504])
 async def test_any_status_is_an_answer(status: int) -> None:
     async with Wire(answer(TASK, status, X_Request_Id="r-7")) as wire:

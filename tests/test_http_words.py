@@ -10,6 +10,7 @@ import pytest
 from storyrun.errors import UsageError
 from storyrun.http import Secret, base_url, is_loopback, without_secrets
 from storyrun.http.addresses import allowed_address, leads_somewhere_safe
+from storyrun.http.words import as_json, one_line
 
 KEY = Secret("sk-canary-123456")
 
@@ -187,3 +188,16 @@ def test_loopback_is_allowed_where_the_provider_is_there_too(address: str) -> No
 def test_a_url_is_https_or_of_this_machine_beside_the_provider(url: str, away: bool, here: bool) -> None:
     assert leads_somewhere_safe(url, loopback=False) is away
     assert leads_somewhere_safe(url, loopback=True) is here
+
+
+def test_numbers_that_no_json_of_ours_could_repeat_are_read_as_nothing() -> None:
+    assert as_json('{"a": 1e400, "b": -1e999, "c": NaN, "d": Infinity, "e": 1.5}') == {
+        **dict.fromkeys("abcd"),
+        "e": 1.5,
+    }
+
+
+def test_somebody_else_s_words_come_on_one_line_and_move_no_cursor() -> None:
+    assert (
+        one_line("400, message:\n  Can not\tdecode\x1b[2J \u202egzip\ud800") == "400, message: Can not decode [2J gzip"
+    )

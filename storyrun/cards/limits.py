@@ -291,6 +291,6 @@ def _lines(resolution: str) -> float:
 
 
 def _shape(ratio: str) -> float:
-    """How wide, as width over height; 0 for what is no ratio."""
-    wide, _, high = ratio.partition(":")
+    """How wide, as width over height; 0 for what is no ratio, or has numbers that nobody could mean."""
+    wide, _, high = ratio[:20].partition(":")
     return int(wide) / int(high) if wide.isdecimal() and high.isdecimal() and int(high) else 0.0

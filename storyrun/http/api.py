@@ -10,6 +10,7 @@ import aiohttp
 
 from storyrun.errors import LostAnswer, MissedPoll, NotSent, UsageError
 from storyrun.http.addresses import dialled_only_if_allowed, leads_somewhere_safe
+from storyrun.http.causes import shorn
 from storyrun.http.words import (
     CONNECT,
     READ,
@@ -18,6 +19,7 @@ from storyrun.http.words import (
     as_json,
     is_loopback,
     moment,
+    one_line,
     retry_after,
     without_secrets,
 )
@@ -70,12 +72,12 @@ class ApiClient:
                 self.base + path, json=body, headers=headers, allow_redirects=False
             ) as response:
                 await _read(response, received)
-                return _answer(response, self._kept(received))
+                return self._answer(response, self._kept(received))
         except NEVER_LEFT as error:
-            raise NotSent(self._said("could not reach", error), kind=ErrorClass.NETWORK) from error
+            raise NotSent(self._said("could not reach", error), kind=ErrorClass.NETWORK) from shorn(error)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             said = self._said("no usable answer from", error)
-            raise LostAnswer(said, kind=ErrorClass.NETWORK, raw=self._kept(received)) from error
+            raise LostAnswer(said, kind=ErrorClass.NETWORK, raw=self._kept(received)) from shorn(error)
 
     async def ask(
         self, path: str, params: Mapping[str, str] | None = None, *, method: str = "GET"
@@ -97,9 +99,9 @@ class ApiClient:
             ) as response:
                 await _read(response, received)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise MissedPoll(self._said("no answer from", error), kind=ErrorClass.NETWORK) from error
+            raise MissedPoll(self._said("no answer from", error), kind=ErrorClass.NETWORK) from shorn(error)
         text = _text(received)
-        return response.status, as_json(text), _answer(response, text)
+        return response.status, as_json(text), self._answer(response, text)
 
     async def upload(self, url: str, form: aiohttp.FormData, *, with_key: bool) -> tuple[int, Any, str]:
         """Send a file as a form: status, JSON and text of the answer. Costs nothing; raises `MissedPoll`.
@@ -121,7 +123,7 @@ class ApiClient:
             ):
                 await _read(response, received)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise MissedPoll(self._said("upload failed:", error), kind=ErrorClass.NETWORK) from error
+            raise MissedPoll(self._said("upload failed:", error), kind=ErrorClass.NETWORK) from shorn(error)
         text = _text(received)
         return response.status, as_json(text), text
 
@@ -145,7 +147,8 @@ class ApiClient:
 
     def _answer(self, response: aiohttp.ClientResponse, text: str) -> Answer:
         location = without_secrets(response.headers.get("Location", ""), self.key)[:SHOWN]
-        return Answer(response.status, text, _request_id(response), _wait(response), location)
+        request_id = without_secrets(_request_id(response), self.key)[:200]
+        return Answer(response.status, text, request_id, _wait(response), location)
 
     def _kept(self, received: bytearray) -> str:
         """A body as it may be written down."""
@@ -154,7 +157,7 @@ class ApiClient:
     def _said(self, what: str, error: BaseException) -> str:
         host = urlsplit(self.base).netloc
         said = without_secrets(str(error) or type(error).__name__, self.key)
-        return f"{what} {host}: {said[:SHOWN]}"
+        return f"{what} {host}: {one_line(said)[:SHOWN]}"
 
 
 async def _read(response: aiohttp.ClientResponse, received: bytearray) -> None:
@@ -170,11 +173,6 @@ def _text(received: bytearray) -> str:
     return received.decode("utf-8", "replace")
 
 
-def _answer(response: aiohttp.ClientResponse, text: str) -> Answer:
-    location = without_secrets(response.headers.get("Location", ""))[:SHOWN]
-    return Answer(response.status, text, _request_id(response), _wait(response), location)
-
-
 def _wait(response: aiohttp.ClientResponse) -> float | None:
     """What the server asks us to wait, by its own clock: that is the one it counted by."""
     now = moment(response.headers.get("Date")) or datetime.now(UTC)
@@ -184,5 +182,5 @@ def _wait(response: aiohttp.ClientResponse) -> float | None:
 def _request_id(response: aiohttp.ClientResponse) -> str:
     for name in ("X-Request-Id", "X-DashScope-Request-Id", "Request-Id"):
         if name in response.headers:
-            return response.headers[name][:200]
+            return one_line(response.headers[name])
     return ""

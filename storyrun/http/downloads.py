@@ -13,7 +13,8 @@ from yarl import URL
 
 from storyrun.errors import FetchFailed, NotFound
 from storyrun.http.addresses import allowed_address, dialled_only_if_allowed, leads_somewhere_safe
-from storyrun.http.words import CONNECT, READ, SHOWN, without_secrets
+from storyrun.http.causes import shorn
+from storyrun.http.words import CONNECT, READ, SHOWN, one_line, without_secrets
 from storyrun.records import ErrorClass
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class DownloadClient:
 
     def _checked(self, url: str) -> URL:
         """The URL if a clip may be fetched from it. Addresses behind names are checked when they are dialled."""
-        shown = without_secrets(url)[:SHOWN]
+        shown = one_line(without_secrets(url))[:SHOWN]
         try:
             # to the letter where it can be sent so: it is signed
             target = URL(url, encoded=re.fullmatch(r"[\x21-\x7e]+", url) is not None)
@@ -180,8 +181,8 @@ def _network() -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        said = without_secrets(str(error) or type(error).__name__)[:SHOWN]
-        raise FetchFailed(f"the download broke off: {said}", kind=ErrorClass.NETWORK) from error
+        said = one_line(without_secrets(str(error) or type(error).__name__))[:SHOWN]
+        raise FetchFailed(f"the download broke off: {said}", kind=ErrorClass.NETWORK) from shorn(error)
 
 
 def _joined(target: URL, location: str) -> str:

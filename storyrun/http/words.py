@@ -6,9 +6,11 @@ import contextlib
 import ipaddress
 import json
 import re
+from base64 import b64encode
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from storyrun.errors import UsageError
@@ -27,42 +29,117 @@ SHOWN = 300
 
 
 class Secret:
-    """A key that does not print itself."""
+    """A key that does not print itself, and is neither pickled nor copied."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_pattern", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        self._pattern: re.Pattern[str] | None = None
 
     def reveal(self) -> str:
         """The key, for the one header that carries it."""
         return self._value
+
+    def removed(self, text: str) -> str:
+        """A text with stars where the key was: as it is, escaped in any of the usual ways, in base64, or cut off."""
+        if not self._value:
+            return text
+        if self._pattern is None:
+            self._pattern = re.compile("|".join([_escaped(self._value), *map(_escaped, _base64(self._value))]))
+        text = self._pattern.sub("***", text)
+        for length in range(min(len(self._value) - 1, len(text)), SHORTEST_PIECE - 1, -1):
+            if text.endswith(self._value[:length]):
+                return f"{text[:-length]}***"
+        return text
 
     def __repr__(self) -> str:
         return "***"
 
     __str__ = __repr__
 
+    def __format__(self, form: str) -> str:
+        return format("***", form)
+
     def __bool__(self) -> bool:
         return bool(self._value)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a key is not written down")
+
+
+SHORTEST_PIECE = 8
+"""Characters of a key that are worth hiding by themselves: where a text was cut in the middle of it, and in base64."""
 
 
 def without_secrets(text: str, *secrets: Secret) -> str:
     """A text without the keys and passwords, and with every URL cut before its query (signed URLs are keys too).
 
-    JSON stays JSON: a URL ends before an escaped quotation mark, and may have its slashes escaped.
+    A key is found in its usual disguises: escaped for JSON, URLs, HTML or Python, and in base64. So is a signature
+    without its URL. JSON stays JSON: a URL ends before an escaped quotation mark, and may have its slashes escaped.
     """
     for secret in secrets:
-        if secret:
-            text = text.replace(secret.reveal(), "***")
-    return _QUERY.sub(r"\1?...", _USER.sub(r"\1***@", text))
+        text = secret.removed(text)
+    text = _USER.sub(r"\1***@", text)
+    for url in (_URL, _QUOTED_URL):
+        text = url.sub(lambda found: found[1] + ("?..." if found[2] else ""), text)
+    return _SIGNED.sub(r"\1***", text)
 
 
 _USER = re.compile(r"""(https?:(?:\\?/){2})[^\s"'<>?/@\\]+@""", re.IGNORECASE)
-_QUERY = re.compile(
-    r"""(https?:(?:\\?/){2}(?:[^\s"'<>?\\]|\\[/u])+)\?(?:[^\s"'<>\\]|\\[/u])*""",
+_URL = re.compile(
+    r"""(https?:(?:\\?/){2}(?:[^\s"'<>?\\]|\\/|\\u(?!003f))++)((?:\?|\\u003f)(?:[^\s"'<>\\]|\\[/u])*+)?""",
     re.IGNORECASE,
 )
+"""A URL and its query. It matches also without one: else a text full of beginnings would be read again from each."""
+_QUOTED_URL = re.compile(
+    r"""(https?%3a%2f%2f(?:(?!%3f)[^\s"'<>\\&?])++)(%3f[^\s"'<>\\&]*+)?""",
+    re.IGNORECASE,
+)
+"""A URL that is a value in another one."""
+_SIGNED = re.compile(
+    r"""
+    (?<![^\W_]) (
+        (?: (?:x-amz|x-oss|x-goog|q)-(?:signature|credential|security-token) | signature | security-token
+          | (?:oss|aws)accesskeyid | sig | token | access_token | api_?key | expires )
+        (?: = | %3d | \\u003d )
+    )
+    (?: [^\s"'<>\\&%;,)\]}] | %(?!26) )+
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What makes a URL a key, when it stands alone (the names of Amazon, Alibaba, Google, Tencent and Azure)."""
+
+
+def _escaped(value: str) -> str:
+    """A pattern for a text in which any character may be escaped: for JSON (also twice), URLs, HTML, Python, shells."""
+    return "".join(map(_character, value))
+
+
+def _character(sign: str) -> str:
+    code = ord(sign)
+    named = {'"': "&quot;", "'": "&apos;", "&": "&amp;", "<": "&lt;", ">": "&gt;", " ": r"\+"}.get(sign, "")
+    ways = [
+        re.escape(sign) if sign.isalnum() else rf"\\{{0,8}}{re.escape(sign)}",
+        rf"\\{{1,8}}(?:u00|x)(?i:{code:02x})",
+        rf"%(?:25){{0,2}}(?i:{code:02x})",
+        rf"&\#(?:0{{0,4}}{code}|[xX]0{{0,4}}(?i:{code:x}));",
+        *filter(None, [named]),
+    ]
+    return f"(?:{'|'.join(ways)})"
+
+
+def _base64(value: str) -> list[str]:
+    """What of a key can be read in the base64 of any text that holds it: it may begin at each byte of three."""
+    if len(value) < SHORTEST_PIECE:
+        return []
+    found = []
+    for before in range(3):
+        coded = b64encode(b"\0" * before + value.encode()).decode("ascii").rstrip("=")
+        # the outer characters also depend on what stands around the key
+        sure = coded[(0, 2, 3)[before] : len(coded) - 1]
+        found += [sure, sure.translate({ord("+"): "-", ord("/"): "_"})]
+    return list(dict.fromkeys(found))
 
 
 def base_url(text: str, versions: tuple[str, ...]) -> str:
@@ -114,10 +191,21 @@ def moment(value: str | None) -> datetime | None:
     return None
 
 
+def one_line(text: str) -> str:
+    """Somebody else's words on one line, with nothing that a terminal obeys."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def _finite(digits: str) -> float | None:
+    """A number with a point or an exponent; None for one that is too large, which no JSON of ours could repeat."""
+    number = float(digits)
+    return number if isfinite(number) else None
+
+
 def as_json(text: str) -> Any:
     """The JSON of a text; None when it is none, or too deep to be meant well."""
     try:
-        found = json.loads(text.removeprefix("\ufeff"), parse_constant=lambda _: None)
+        found = json.loads(text.removeprefix("\ufeff"), parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
     level = [found]

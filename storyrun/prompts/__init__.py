@@ -8,6 +8,7 @@ broken.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ CODES = {
     "SR237": "a template fails while it renders",
 }
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 MAX_OUTPUT = 64 * 1024
 """Characters that a template may write, and that any text inside it, and the template itself, may have."""
 
@@ -289,7 +291,11 @@ class Templates:
                     raise Runaway(f"it writes more than {MAX_OUTPUT // 1024} KB")
         except Exception as error:  # noqa: BLE001 - as above
             refuse(error)
-        return "".join(pieces)
+        said = "".join(pieces)
+        if found := _CONTROL.search(said):  # "\x1b" in a tag is an escape of Jinja's own
+            sentence = f"it writes a control character (U+{ord(found[0]):04X}), which no text may hold"
+            raise TemplateFault("SR234", sentence)
+        return said
 
     def _place(self, fault: TemplateFault, text: str, names: Mapping[str, Any]) -> None:
         """Find the tag that a fault happens in: the first that fails alone in the same way, else the first of all."""

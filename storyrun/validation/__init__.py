@@ -27,12 +27,12 @@ __all__ = ["CODES", "Violation", "coerce", "fits", "folder", "names", "schema", 
 def violations(data: Any, name: str) -> list[Violation]:
     """Everything in `data` that the schema `name` refuses, in one pass.
 
-    For "storyboard" the data is as the text-keeping loader gives it: every scalar a text or None; numbers and booleans
-    are read where the schema asks for them. All other data is JSON and judged as it stands. A template fits where the
-    schema offers one, which is wherever templates are rendered and a single value is wanted.
+    For "storyboard" and "picks" the data is as the text-keeping loader gives it: every scalar a text or None; numbers
+    and booleans are read where the schema asks for them. All other data is JSON and judged as it stands. A template
+    fits where the schema offers one, which is wherever templates are rendered and a single value is wanted.
     """
     judge = schema(name)
-    read = coerce(data, judge) if name == "storyboard" else data
+    read = coerce(data, judge) if name in ("storyboard", "picks") else data
     if fits(read, judge):
         return []
     return worded(_errors(validator(name), read, name), data, judge)

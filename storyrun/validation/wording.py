@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from storyrun.validation.fitting import DIGITS, NUMBER, example
-from storyrun.validation.words import KINDS, TRUTH, either, flow, in_form, is_template, meant_number, nearest, show
+from storyrun.validation.words import (
+    KINDS,
+    TRUTH,
+    either,
+    flow,
+    in_form,
+    is_template,
+    meant_number,
+    nearest,
+    never_in_a_plan,
+    show,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,6 +135,7 @@ class _Wording:
             if meant:
                 self.meant.setdefault(where, set()).add(meant)
                 hint = f"did you mean `{meant}`? {hint}"
+            hint = never_in_a_plan(key) or hint
             sentence = f"unknown key `{key}` in {self.call(where)}"
             yield Violation((*where, key), True, fault.validator, "SR130", sentence, hint)
 
@@ -186,7 +198,7 @@ class _Wording:
         return "put the text in quotes, or on the next line after `>`" if "string" in types else ""
 
     def template(self, fault: Fault, where: Where, typed: Any) -> Iterator[Violation]:
-        hint = "write it out: templates are rendered in defaults, vars, references and scenes, but not in ids"
+        hint = "write it out: templates are rendered in defaults, vars, references, scenes and cut, but not in ids"
         yield Violation(where, False, fault.validator, "SR138", f"{self.call(where)} cannot hold a template", hint)
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -49,6 +49,26 @@ ALSO_CALLED = {
 """Other people's words for our keys."""
 
 
+CREDENTIAL = re.compile(
+    r"(.*[_-])?(api[_-]?keys?|secrets?|(access[_-]|auth[_-]|bearer[_-])?tokens?|passwords?|credentials?|authorization|auth)",
+    re.IGNORECASE,
+)
+ELSEWHERE = re.compile(
+    r"(base|api|callback|webhook|proxy)[_-]?(url|uri|host)|hosts?|endpoints?|headers?|prox(y|ies)|(web)?hooks?|callbacks?"
+    r"|commands?|plugins?|\$schemas?|schemas?|\$ref",
+    re.IGNORECASE,
+)
+
+
+def never_in_a_plan(key: str) -> str:
+    """What to do instead of writing a key that stands for a secret, a host, or something to run; "" for others."""
+    if CREDENTIAL.fullmatch(key):
+        return "keys belong into the environment (DASHSCOPE_API_KEY, ...) or a file .env, never into a plan"
+    if ELSEWHERE.fullmatch(key):
+        return "a plan sets no hosts, headers, schemas or hooks; base URLs belong into the environment"
+    return ""
+
+
 def is_template(value: Any) -> bool:
     """Whether a value is a text that must be rendered before it means anything."""
     return isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#"))

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from storyrun.records import Mark, Problem
-from storyrun.yamlfile.text import NOTHING, decode
+from storyrun.yamlfile.text import NOTHING, decode, to_show
 from storyrun.yamlfile.traps import CODES, STAND_INS, USE_A_TABLE
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Document:
     ) -> Problem:
         """A problem with a value or its key, or with the first `needle` in it."""
         mark = self.locate(where, needle, key=key) if needle else self.mark(where, key)
-        source = self.lines[mark.line - 1] if mark.line <= len(self.lines) else ""
+        source = to_show(self.lines[mark.line - 1]) if mark.line <= len(self.lines) else ""
         return Problem(severity, code, self.file, mark.line, mark.column, sentence, hint, source)
 
     def _spot(self, where: Where) -> Spot:
@@ -173,7 +173,7 @@ def parse(raw: bytes, shown: str) -> tuple[Document | None, tuple[Problem, ...]]
 
 
 def _problem(found: Finding, shown: str, lines: tuple[str, ...]) -> Problem:
-    source = lines[found.line] if found.line < len(lines) else ""
+    source = to_show(lines[found.line]) if found.line < len(lines) else ""
     return Problem("error", found.code, shown, found.line + 1, found.column + 1, found.sentence, found.hint, source)
 
 

@@ -151,3 +151,19 @@ def _joined(line: str) -> str:
         return f"\\U{whole:08x}{NOTHING * 2}"
 
     return re.sub(r"\\(?:u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|.)", one, line, flags=re.IGNORECASE)
+
+
+def to_show(line: str) -> str:
+    """A line of a plan as it is shown with a problem: of the same length, what looks like a key in it as stars.
+
+    A key has no place in a plan. Where one was pasted, the message about it must not carry it on into the log of a CI.
+    """
+    return _KEY.sub(lambda found: found[1] + "*" * len(found[2]), line) if len(line) <= _LONGEST else line
+
+
+_LONGEST = 10_000
+_KEY = re.compile(
+    r"""((?:api[_-]?key|auth|key_id|secret|token|password|credential)\w*["']?\s*[:=]\s*["']?(?:Bearer\s+)?|\b(?=sk-))
+        ([\w+/=.~-]{12,})""",
+    re.IGNORECASE | re.VERBOSE,
+)
