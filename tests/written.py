@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from storyrun import jobs, storyboard
+from storyrun import jobs, picks, storyboard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +62,7 @@ def admit(
     loaded = storyboard.load(path, shown or path.name)
     if loaded.storyboard is None or loaded.document is None:
         return None, loaded.problems
+    chosen, document, found = picks.load(path, shown or path.name)
     name = provider or loaded.storyboard.provider or "animatic"
     plan, problems = jobs.plan(
         loaded.storyboard,
@@ -72,8 +73,11 @@ def admit(
         currency=None,
         drawing_revision=RENDERER if name == "animatic" else None,
         whole=loaded.whole,
+        chosen=chosen,
     )
-    return plan, (*loaded.problems, *problems)
+    if document is not None and not any(each.severity == "error" for each in (*loaded.problems, *problems)):
+        found = (*found, *picks.check(chosen, document, plan.jobs))
+    return plan, (*loaded.problems, *problems, *found)
 
 
 def write_plan(folder: Path, text: str, name: str = "plan.yaml") -> Path:
