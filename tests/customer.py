@@ -112,9 +112,9 @@ class Customer:
         task_id = said if isinstance(said, str) else task_of(said)
         return await self.ask("GET", POLL[self.provider].format(id=task_id, model=SMALL[self.provider]["model"]))
 
-    async def url(self) -> str:
+    async def url(self, body: Any = None) -> str:
         """Order a clip, and where it is."""
-        return url_of(await self.poll(await self.create())) or ""
+        return url_of(await self.poll(await self.create(body))) or ""
 
 
 def task_of(said: Said) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from email.utils import parsedate_to_datetime
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from storyrun import media
+from storyrun import measure, media
 from storyrun.errors import FetchFailed
 from storyrun.http import DownloadClient
 from storyrun.sandbox import FAULTS, PROVIDERS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from storyrun.measure import Measured
     from storyrun.records import MediaInfo
 
 
@@ -250,6 +252,18 @@ async def test_a_task_may_fail_in_an_answer_of_200_and_is_billed_once_and_given_
     assert "message" not in where if reason is None else reason in where["message"]
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(("fault", "times"), tries(("bills-more", 2), ("bills-failed", 1)))
+async def test_a_usage_may_say_more_than_was_ordered_or_that_a_failure_is_billed(
+    provider: str, fault: str, times: int
+) -> None:
+    async with trade(provider, faults={fault: 1}) as customer:
+        said = await customer.poll(await customer.create())
+        ordered = customer.sandbox.log.booked[0]["seconds"]
+    assert said.json["usage"]["duration"] == times * ordered
+    assert (stage_of(said).lower() == "failed") is (fault == "bills-failed")
+
+
 # ── clips ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -264,6 +278,30 @@ async def test_a_task_may_fail_in_an_answer_of_200_and_is_billed_once_and_given_
 async def test_a_clip_may_not_be_as_ordered(fault: str, wrong: Callable[[MediaInfo], bool], tmp_path: Path) -> None:
     async with trade("dashscope", faults={fault: 1}) as customer:
         assert wrong(probed((await customer.ask("GET", await customer.url())).body, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    tries(
+        ("black", lambda found: found.black and found.silent),
+        ("frozen", lambda found: found.frozen and not found.black),
+        ("silence", lambda found: found.silent and not found.frozen),
+        ("no-cuts", lambda found: found.silent == found.cuts == ()),
+    ),
+)
+async def test_a_clip_may_look_or_sound_wrong(fault: str, seen: Callable[[Measured], object], tmp_path: Path) -> None:
+    prompt = "Shot 1 [0-2s]: a cat walks. Shot 2 [2-4s]: a dog runs."
+    body = {"model": "wan2.7-t2v", "input": {"prompt": prompt}, "parameters": {"duration": 4}}
+    found = {}
+    for faults in ({}, {fault: 1}):
+        async with trade("dashscope", faults=faults) as customer:
+            clip = tmp_path / "clip.mp4"
+            clip.write_bytes((await customer.ask("GET", await customer.url(body))).body)
+            found[bool(faults)] = measure.measure(clip)
+    assert found[False].cuts == (Fraction(2),)
+    assert not found[False].silent
+    assert not found[False].frozen
+    assert seen(found[True])
 
 
 @pytest.mark.parametrize("fault", tries("zero-bytes", "html-video", "truncated-video"))

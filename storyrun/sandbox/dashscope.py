@@ -145,6 +145,7 @@ class DashScope:
             output["orig_prompt"] = task.order.prompt
             if view.url:
                 output["video_url"] = view.url
+        if view.stage == "succeeded" or (view.stage == "failed" and "bills-failed" in task.faults):
             said["usage"] = usage(task)
         return 200, said
 
@@ -162,16 +163,16 @@ def usage(task: Task) -> dict[str, Any]:
     order = task.order
     if order.model.startswith(("wan2.6", "wan2.7", "wan3")):
         said: dict[str, Any] = {
-            "duration": float(order.seconds),
+            "duration": float(task.billed),
             "input_video_duration": 0,
-            "output_video_duration": order.seconds,
+            "output_video_duration": task.billed,
             "video_count": 1,
             "SR": int(order.tier.removesuffix("p")),
         }
         if order.model.startswith("wan2.6"):
             return said | {"size": f"{order.size[0]}*{order.size[1]}"}
         return said | ({"ratio": order.ratio} if order.mode in ("text", "reference") else {})
-    return {"video_duration": order.seconds, "video_ratio": f"{order.size[0]}*{order.size[1]}", "video_count": 1}
+    return {"video_duration": task.billed, "video_ratio": f"{order.size[0]}*{order.size[1]}", "video_count": 1}
 
 
 def public(url: str) -> bool:

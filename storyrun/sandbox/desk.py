@@ -235,7 +235,7 @@ class Desk:
         card, order = cards.load(task.provider).get(task.order.model), task.order
         if card is None:
             return None
-        seconds = Fraction(order.seconds)
+        seconds = Fraction(task.billed)
         price = cards.price(card, (), resolution=order.tier, seconds=seconds, sounding=order.sounding)
         return None if price is None else f"{price.amount} {price.currency}"
 

@@ -179,6 +179,17 @@ def _silent(form: dict[str, Any]) -> dict[str, Any]:
     return {**form, "sounding": False}
 
 
+def _spoilt(how: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def drawn(form: dict[str, Any]) -> dict[str, Any]:
+        return {**form, "spoilt": how}
+
+    return drawn
+
+
+def _one_shot(form: dict[str, Any]) -> dict[str, Any]:
+    return {**form, "shots": [{**form["shots"][0], "end": form["length"]}]}
+
+
 def _instead(**response: Any) -> Callable[[Call, Task, bytes], Awaitable[Answer | None]]:
     async def served(call: Call, task: Task, clip: bytes) -> Answer:
         return web.Response(**response)
@@ -278,10 +289,16 @@ FAULTS: Mapping[str, Fault] = {
     "failed": Fault("a task fails by the provider's fault", told=_failed("internal")),
     "failed-no-reason": Fault("a task fails without a word why", told=_failed("")),
     "failed-moderation": Fault("a task fails for its content", told=_failed("moderation")),
+    "bills-more": Fault("the usage of a clip says twice the seconds that were ordered"),
+    "bills-failed": Fault("a task fails, and its usage says that it is billed all the same", told=_failed("internal")),
     # clips
     "wrong-length": Fault("a clip is a second shorter than ordered", drawn=_shorter),
     "wrong-size": Fault("a clip is 640x480", drawn=_smaller),
     "silent": Fault("a clip has no sound", drawn=_silent),
+    "silence": Fault("a clip has a sound track in which nothing is heard", drawn=_spoilt("silence")),
+    "black": Fault("a clip is black from its first frame to its last", drawn=_spoilt("black")),
+    "frozen": Fault("a clip is one picture that does not move", drawn=_spoilt("frozen")),
+    "no-cuts": Fault("a clip shows all shots as one", drawn=_one_shot),
     "zero-bytes": Fault("a clip is empty", served=_instead(body=b"", content_type="video/mp4")),
     "html-video": Fault("a clip is a web page", served=_instead(text=PAGE, content_type="text/html")),
     "truncated-video": Fault("a clip is half a file, and the length says so", served=_half),
@@ -317,8 +334,9 @@ async def cut_off(request: web.Request, whole: Answer) -> Answer:
     """Send half of an answer, then close."""
     body = whole.body if isinstance(whole, web.Response) and isinstance(whole.body, bytes) else b""
     half = web.StreamResponse(status=whole.status, headers={**whole.headers, "Content-Length": str(len(body))})
-    await half.prepare(request)
-    await half.write(body[: len(body) // 2])
+    with contextlib.suppress(ConnectionError):  # the other end may be gone
+        await half.prepare(request)
+        await half.write(body[: len(body) // 2])
     if request.transport is not None:
         request.transport.close()
     return half

@@ -53,6 +53,11 @@ class Task:
     """What of its end is on the bill."""
 
     @property
+    def billed(self) -> int:
+        """Seconds that are billed."""
+        return self.order.seconds * (2 if "bills-more" in self.faults else 1)
+
+    @property
     def ends(self) -> datetime:
         return self.born + self.takes
 

@@ -120,6 +120,8 @@ class ToAPIs:
         }
         if task.order.business_id and view.id == task.id:
             said["client_business_id"] = task.order.business_id
+        if {"bills-more", "bills-failed"} & task.faults and view.stage in ("succeeded", "failed"):
+            said["usage"] = {"duration": task.billed}
         if view.stage == "succeeded":
             said |= {"completed_at": int(task.ends.timestamp()), "expires_at": int(task.ends.timestamp()) + 86400}
             if "other-shape" in task.faults:
