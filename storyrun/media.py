@@ -83,6 +83,29 @@ def _walk_boxes(file: BinaryIO, size: int) -> None:
         _refuse("is cut off: its index is missing")
 
 
+CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+"""The user type of the box that holds a C2PA manifest in an MP4 (C2PA specification 2.1, A.5.1)."""
+
+
+def has_credentials(path: Path) -> bool:
+    """Whether an MP4 carries content credentials (C2PA). They hold for this very file: any rewriting drops them."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        place = 0
+        while place + 8 <= size:
+            file.seek(place)
+            head = file.read(32)
+            length, kind, start = int.from_bytes(head[:4]), head[4:8], 8
+            if length == 1:
+                length, start = int.from_bytes(head[8:16]), 16
+            if kind == b"jumb" or (kind == b"uuid" and head[start : start + 16] == CREDENTIALS):
+                return True
+            if length < 8:  # until the end of the file, or none of ours
+                return False
+            place += length
+    return False
+
+
 def _counted(container: InputContainer) -> MediaInfo:
     if not container.streams.video:
         _refuse("has no video in it")

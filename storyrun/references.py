@@ -18,9 +18,13 @@ AT = re.compile(r"(?P<word>(?<=\w)@+)|@(?P<name>@|[a-z][a-z0-9_-]*)?")
 """An `@` inside a word (text), `@@`, a name, or an `@` that stands alone (text too)."""
 
 
+PATHS = (("first_frame",), ("last_frame",), ("audio",))
+"""Where texts of a scene are paths or URLs."""
+
+
 def may_bind(where: Where) -> bool:
-    """Whether an `@name` in a text at a place binds a reference: not where the text is a path or URL."""
-    return where[:1] != ("references",) and where[-1:] not in (("first_frame",), ("last_frame",), ("audio",))
+    """Whether an `@name` in a text at a place binds a reference: not in a path or URL, nor in the cut."""
+    return where[:1] not in (("references",), ("cut",)) and where[-1:] not in PATHS
 
 
 def names(text: str) -> Iterator[str]:

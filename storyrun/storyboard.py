@@ -11,6 +11,7 @@ from storyrun import sources, tables, validation, yamlfile
 from storyrun.records import (
     Axis,
     AxisValue,
+    Cut,
     Line,
     Money,
     Price,
@@ -90,6 +91,7 @@ class _Builder:
         budget = data.get("budget") if self.sound("budget") else None
         matrix = tuple(self.axes(_mapping(data, "matrix")))
         scenes = tuple(self.scenes(_list(data, "scenes")))
+        cut = self.cut(data["cut"]) if isinstance(data.get("cut"), dict) else None
         return Storyboard(
             path=self.path,
             sha256=self.document.sha256,
@@ -117,6 +119,7 @@ class _Builder:
                 if self.sound("prices", model)
             },
             refused=frozenset(self.refused),
+            cut=cut,
         )
 
     def text(self, value: Any, where: Where) -> Text | None:
@@ -250,6 +253,18 @@ class _Builder:
             else:
                 lines.append(Line(None, Text(line, place)))
         return Shot(where, fields, tuple(lines))
+
+    def cut(self, entry: Mapping[str, Any]) -> Cut:
+        """How the clips are put together; texts that were refused are empty."""
+        texts = {
+            key: self.text(entry.get(key), ("cut", key))
+            for key in ("name", "length", "sound", "clip_sound", "subtitles")
+        }
+        transition, fade = entry.get("transition"), None
+        if isinstance(transition, dict):
+            fade = self.text(transition.get("fade"), ("cut", "transition", "fade"))
+            transition = "fade"
+        return Cut(("cut",), **texts, transition=self.text(transition, ("cut", "transition")), fade=fade)
 
     def prices(self, entry: Mapping[str, Any]) -> Iterator[Price]:
         for resolution, amount in entry.items():

@@ -307,6 +307,17 @@ class TestVariants:
         text = 'vars: {none: " "}\nscenes: [{id: a, prompt: x, look: "{{ none }}"}]\n'
         assert any("SR235" in line for line in problems_of(tmp_path, text))
 
+    def test_a_ratio_of_ten_thousand_digits_is_a_problem_like_any_other(self, tmp_path):
+        scene = f"{{id: a, prompt: x, seconds: 5, aspect_ratio: '16:{'9' * 10_000}'}}"
+        text = f"provider: dashscope\nmodel: wan2.7\nscenes: [{scene}]\n"
+        assert any("SR322" in line for line in problems_of(tmp_path, text))
+
+    @pytest.mark.parametrize("key", ["seconds", "seed", "takes", "resolution", "aspect_ratio", "watermark"])
+    def test_what_looks_like_a_template_once_rendered_is_judged_as_it_stands(self, tmp_path, key):
+        text = f"scenes: [{{id: a, prompt: x, {key}: '{{% raw %}}{{{{{{% endraw %}}'}}]\n"
+        (found,) = problems_of(tmp_path, text)
+        assert "`{ {`" in found
+
 
 class TestReferences:
     @pytest.fixture

@@ -172,7 +172,10 @@ def test_a_text_of_digits_stays_a_text_where_a_text_is_wanted() -> None:
 
 # ── what is wrong ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-TOP = "version, title, provider, model, defaults, vars, matrix, exclude, references, scenes, budget, prices and notes"
+TOP = (
+    "version, title, provider, model, defaults, vars, matrix, exclude, references, scenes, budget, prices, "
+    "cut and notes"
+)
 
 UNKNOWN = [
     (plan("titel: x"), ("titel",), "in the storyboard", f"did you mean `title`? {TOP} can stand here"),

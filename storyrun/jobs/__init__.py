@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from storyrun import checks
-from storyrun.jobs import scenes
+from storyrun import checks, picks
+from storyrun.jobs import films, scenes
 from storyrun.jobs.clips import Clips
 from storyrun.jobs.desk import Desk
 from storyrun.jobs.form import as_dict, exact, fingerprint, from_dict, number
@@ -20,10 +20,11 @@ from storyrun.prompts import TemplateFault
 from storyrun.records import Plan, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from storyrun.jobs.scenes import Effective
-    from storyrun.records import Job, Mode, ModelCard, Problem, Storyboard, Where
+    from storyrun.picks import Picks
+    from storyrun.records import Film, Job, Mode, ModelCard, Problem, Storyboard, Where
     from storyrun.yamlfile import Document
 
 __all__ = ["CODES", "as_dict", "exact", "fingerprint", "from_dict", "number", "plan"]
@@ -46,6 +47,7 @@ CODES = {
     "SR331": "an empty prompt",
     "SR340": "a model that nobody has confirmed (warning)",
     "SR341": "a combination that has no effect (warning)",
+    **films.CODES,
 }
 
 SPLIT = "split the plan, mention fewer axes, or exclude combinations"
@@ -61,16 +63,24 @@ def plan(
     currency: str | None,
     drawing_revision: int | None,
     whole: bool = True,
+    chosen: Picks = picks.NONE,
 ) -> tuple[Plan, tuple[Problem, ...]]:
     """Every job of a storyboard for one provider, and every problem on the way to them.
 
     `provider` decides the model cards; `label` is its name in fingerprints and ledger (they differ when a loopback
     base URL rehearses it). `model` beats what the plan says. `currency` is the one the provider bills in, where its
     cards have several. `drawing_revision` is the animatic's, None for the others. `whole` is False when parts of the
-    plan could not be read, so that nothing is concluded from what is absent.
+    plan could not be read, so that nothing is concluded from what is absent. `chosen` are the takes that people picked
+    and those they ordered besides.
     """
     desk = Desk(
-        storyboard, document, provider=provider, label=label, currency=currency, drawing_revision=drawing_revision
+        storyboard,
+        document,
+        provider=provider,
+        label=label,
+        currency=currency,
+        drawing_revision=drawing_revision,
+        chosen=chosen,
     )
     return _Planner(desk, model).run(whole=whole)
 
@@ -105,11 +115,23 @@ class _Planner:
                 self.found.add((*scene.where, "id"), "SR212", sentence, SPLIT)
                 break
         self.unused_vars()
+        cutting = films.Cutting(self.desk)
         if whole and not self.murky:
-            self.unmentioned(mentioned)
-        problems += self.found.problems()
+            self.unmentioned(mentioned | cutting.axes)
         problems += [problem for check in checks.JOB_CHECKS for problem in check(jobs, self.storyboard, document)]
-        made_plan = Plan(self.storyboard, self.desk.label, tuple(jobs), self.desk.cards, tuple(self.notes()))
+        assembled: Sequence[Film] = ()
+        if whole and not any(each.severity == "error" for each in (*problems, *self.found.problems())):
+            assembled = cutting.films(jobs)
+        problems += self.found.problems()
+        made_plan = Plan(
+            self.storyboard,
+            self.desk.label,
+            tuple(jobs),
+            self.desk.cards,
+            tuple(self.notes()),
+            picks=self.desk.chosen.clips,
+            films=assembled,
+        )
         return made_plan, tuple(sorted(problems, key=lambda problem: problem.order))
 
     def with_model(self, view: Effective) -> Effective:

@@ -51,7 +51,8 @@ class Clips:
             self._one_by_one(*whole)
             pieces = [piece for window in windows if (piece := self._piece(windows, window))]
         for card, draft in pieces:
-            made = [self._take(draft, variant, take) for take in range(1, takes + 1)]
+            all_takes = max(takes, self._desk.chosen.takes.get(clip_id(draft.id, variant, 1), 0))
+            made = [self._take(draft, variant, take) for take in range(1, all_takes + 1)]
             if judging.meets(card, made[0], view, scope) and made[-1].seed != made[0].seed:
                 judging.meets(card, made[-1], view, scope)
             if not scope.broken and not self._desk.refused(view.scene.where):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storyrun.jobs.rendering import Scope
+    from storyrun.picks import Picks
     from storyrun.records import MediaKind, MediaSource, Mode, ModelCard, Storyboard, Text, Where
     from storyrun.yamlfile import Document
 
@@ -29,6 +30,7 @@ class Desk:
         label: str,
         currency: str | None,
         drawing_revision: int | None,
+        chosen: Picks,
     ) -> None:
         self.storyboard = storyboard
         self.document = document
@@ -36,6 +38,7 @@ class Desk:
         self.label = label
         self.currency = currency
         self.drawing_revision = drawing_revision
+        self.chosen = chosen
         self.folder: Path = storyboard.path.parent
         self.templates = Templates(self.folder)
         self.found = Findings(document)
@@ -109,4 +112,4 @@ def _kind(where: Where) -> MediaKind | None:
     if where[0] == "references":
         kinds: dict[str | int, MediaKind] = {"images": "image", "videos": "video", "voice": "audio"}
         return kinds[where[2]] if len(where) > 2 else None
-    return "audio" if where[-1] == "audio" else "image"
+    return "audio" if where[-1] == "audio" or where == ("cut", "sound") else "image"

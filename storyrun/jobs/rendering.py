@@ -104,9 +104,10 @@ class Scope:
         if rendered is None or not text.templated or key not in JUDGED:
             return rendered
         if (key, rendered, in_shot) not in self._judged:
-            scene: dict[str, Any] = {"id": "x", "prompt": "x", key: rendered}
+            final = rendered.replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #")  # no template any more
+            scene: dict[str, Any] = {"id": "x", "prompt": "x", key: final}
             if in_shot:
-                scene = {"id": "x", "shots": [{"action": "x", key: rendered}]}
+                scene = {"id": "x", "shots": [{"action": "x", key: final}]}
                 if key != "seconds":
                     scene["shots"][0]["seconds"] = "1"
             verdict = validation.violations({"version": "1", "scenes": [scene]}, "storyboard")
