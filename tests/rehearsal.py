@@ -210,5 +210,6 @@ class Stage:
         return [clip["status"] for clip in self.manifest["clips"]]
 
     def files(self) -> list[str]:
-        """Everything under `clips`, half clips too."""
-        return sorted(path.name for path in (self.place / "clips").iterdir()) if self.place.exists() else []
+        """Everything under `clips` but the JSON beside each, half clips too."""
+        found = (self.place / "clips").iterdir() if self.place.exists() else ()
+        return sorted(path.name for path in found if path.suffix != ".json")

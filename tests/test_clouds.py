@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from storyrun import media
-from storyrun.folder import sha256_of
+from storyrun.folder import Outputs, sha256_of
 from storyrun.ledger import Ledger
 from storyrun.sandbox import PROVIDERS
 from tests.rehearsal import Hurried, opening, typed
@@ -218,6 +218,89 @@ def test_fetch_with_a_wrong_key_loses_nothing(cloud, name, monkeypatch):
     assert f"Check {name.upper()}_API_KEY" in ran.said
     monkeypatch.setenv(f"{name.upper()}_API_KEY", "sandbox-key")
     assert (stage.fetch().code, stage.states, stage.booked) == (0, ["done"], 1)
+
+
+def test_fetch_with_the_plan_there_tells_and_writes_the_whole_plan(cloud):
+    stage = cloud("toapis", clips=3)
+    assert stage.run("--only", "c1", "--deadline", "0").code == 4
+    fetched = stage.fetch()
+    assert fetched.code == 0
+    assert "1 done 2 not ordered c2 c3" in fetched.said
+    assert stage.statuses() == ["done", "planned", "planned"]
+    assert stage.manifest["former"] == []
+
+
+def test_fetch_with_a_plan_that_is_broken_by_now_collects_by_the_ledger(cloud):
+    stage = cloud("toapis", clips=2)
+    assert stage.run("--deadline", "0").code == 4
+    stage.plan.write_text("version: 1\n", encoding="utf-8")
+    fetched = stage.fetch()
+    assert (fetched.code, stage.states) == (0, ["done"] * 2)
+    assert "cannot be made as it is written now" in fetched.said
+    assert "2 done" in fetched.said
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["plan-there", "plan-deleted"])
+@pytest.mark.parametrize(("fault", "says"), [("failed", "1 failed"), ("wrong-length", "not as ordered")])
+def test_fetch_ends_with_1_when_what_it_collected_is_not_what_was_ordered(cloud, gone, fault, says):
+    stage = cloud("toapis", clips=2, faults={fault: "1x"})
+    assert stage.run("--deadline", "0").code == 4
+    if gone:
+        stage.plan.unlink()
+    fetched = stage.fetch()
+    assert fetched.code == 1
+    assert says in fetched.said
+
+
+def several(cloud, *names):
+    """One plan with a clip open at each of these."""
+    stage = cloud(names[0], latency=0.3)
+    for name in names:
+        stage.provider = name
+        assert stage.run("--provider", name, "--deadline", "0").code == 4
+    return stage
+
+
+def test_ctrl_c_ends_a_fetch_of_several_and_not_only_the_first_of_them(cloud, monkeypatch):
+    stage = several(cloud, *PROVIDERS)
+    begun = []
+
+    def interrupted(stop, prepared):
+        begun.append(prepared.label)
+        stop.drain.set()
+
+    monkeypatch.setattr("storyrun.cli.performing._listen", interrupted)
+    assert typed("fetch", str(stage.folder)).code == 130
+    assert len(begun) == 1
+
+
+def test_fetch_of_several_collects_what_it_can_when_one_is_in_use(cloud):
+    stage = several(cloud, "tokenhub", "toapis")
+    stage.provider = "tokenhub"
+    with Outputs(stage.folder / "outputs").run_folder("plan", stage.label).hold():
+        fetched = typed("fetch", str(stage.folder))
+    assert fetched.code == 3
+    assert f"another run is at work in {stage.place}" in fetched.said.replace("storyrun: ", "")
+    assert sorted(stage.states) == ["accepted", "done"]
+
+
+def test_lines_to_type_go_to_the_provider_that_was_chosen(cloud):
+    """Without it the line would draw an animatic, or buy everything once more from the plan's own provider."""
+    stage = cloud("toapis", faults={"moderation": "1x"})
+    stage.plan.write_text(stage.plan.read_text("utf-8").replace("provider: toapis\n", ""), encoding="utf-8")
+    ran = typed("run", "plan.yaml", "--provider", "toapis", "--yes")
+    assert ran.code == 1
+    assert "next storyrun plan.yaml --provider toapis" in ran.said
+    status = typed("status", "plan.yaml").said
+    assert "next storyrun plan.yaml --provider toapis" in status
+    assert "next storyrun plan.yaml A rehearsal" in status
+
+
+def test_lines_that_order_repeat_the_model_that_was_chosen(cloud):
+    cloud("tokenhub", faults={"moderation": "1x"})
+    ran = typed("run", "plan.yaml", "--model", "wan3.0-video-prime", "--yes")
+    assert ran.code == 1, ran.said
+    assert "next storyrun plan.yaml --model wan3.0-video-prime" in ran.said
 
 
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,7 @@
-"""The ledger against a model of its table: whatever is asked of it in whatever order, both say the same."""
+"""The ledger against a model of its table: whatever is asked of it in whatever order, both say the same.
+
+Hypothesis writes the stories; each move of the table must be taken in them, and each other one tried and refused.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,11 +28,13 @@ from hypothesis.stateful import (
 from storyrun.errors import TransitionError
 from storyrun.ledger import AlreadyLive, Ledger, OverBudget, TaskTaken
 from storyrun.records import Money, State
+from tests.campaigns.report import Report, replay
 from tests.ledgers import PATHS, ROWS, TickingClock, order, usd
 
 LIVE = {row[0] for row in ROWS if row[1] == "live"}
 SPENT = {row[0] for row in ROWS if row[2] == "spent"}
 MOVES = [(row[0], to) for row in ROWS for to in row[4:]]
+NO_MOVES = [(start, to) for start in PATHS for to in PATHS if (start, to) not in MOVES]
 
 PLANS, CLIPS, FINGERPRINTS = ("spot", "copy"), ("hook", "pour"), ("f1", "f2", "f3")
 PRICES = (None, "0", "0.10", "0.30")
@@ -40,7 +46,11 @@ with tempfile.TemporaryDirectory() as folder:
     Ledger.open(Path(folder) / "ledger.sqlite", TickingClock()).close()
     EMPTY = (Path(folder) / "ledger.sqlite").read_bytes()
 
+ENOUGH = 200
+"""Stories after which nothing of the table may be left untried."""
+
 taken: Counter[tuple[str, str]] = Counter()
+refused: Counter[tuple[str, str]] = Counter()
 
 
 @dataclass
@@ -169,15 +179,37 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     def take(self, moves, billed):
         """Moves of the table, each by an attempt that stands there or is brought there."""
         for start, to in moves:
-            row, way = next((row for row in self.rows if row.state == start), None), []
-            if row is None:
-                self.place("spot", "hook", f"f-{len(self.rows)}", "0.10", False, None, None)
-                row, way = self.rows[-1], PATHS[start].split()
-            for state in (*way, to):
-                given: dict[str, Any] = {"task_id": f"t-{row.id}"} if state == "accepted" else {}
-                if billed and state in {"ready", "failed"}:
-                    given["billed"] = usd(billed)
-                self.move(row, state, True, **given, **({"sha256": "00"} if state == "done" else {}))
+            row = self.standing_at(start, billed)
+            self.go(row, to, billed)
+
+    @rule(start=st.sampled_from(sorted(PATHS)))
+    def take_every_move_of_the_table(self, start):
+        for to in (to for begin, to in MOVES if begin == start):
+            self.go(self.standing_at(start, None), to, None)
+
+    @rule(start=st.sampled_from(sorted(PATHS)))
+    def try_every_move_that_is_not_in_the_table(self, start):
+        row = self.standing_at(start, None)
+        for to in (to for begin, to in NO_MOVES if begin == start):
+            self.go(row, to, None)
+        if start == "unknown":
+            self.move(row, "superseded", False)
+
+    def standing_at(self, start, billed):
+        """An attempt in this state, brought there if there is none."""
+        row = next((row for row in self.rows if row.state == start), None)
+        if row is None:
+            self.place("spot", "hook", f"f-{len(self.rows)}", "0.10", False, None, None)
+            row = self.rows[-1]
+            for state in PATHS[start].split():
+                self.go(row, state, billed)
+        return row
+
+    def go(self, row, to, billed):
+        given: dict[str, Any] = {"task_id": f"t-{row.id}"} if to == "accepted" else {}
+        if billed and to in {"ready", "failed"}:
+            given["billed"] = usd(billed)
+        self.move(row, to, True, **given, **({"sha256": "00"} if to == "done" else {}))
 
     def move(self, row, to, accept, **given):
         def go():
@@ -187,6 +219,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         if (row.state, to) not in MOVES or ((row.state, to) == ("unknown", "superseded") and not accept):
             with pytest.raises(TransitionError):
                 go()
+            refused[row.state, to] += 1
         elif task and any(other.task == task for other in self.rows):
             with pytest.raises(TaskTaken):
                 go()
@@ -226,9 +259,41 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             assert self.ledger.unpriced(plan, "tokenhub") == costs.count(None)
 
 
-def test_the_ledger_and_the_model_agree_and_every_move_of_the_table_is_taken():
+def campaign(runs: int, seed: int = 0, *, stop_at_first: bool = False) -> Report:
+    """`runs` stories of ten steps each. The first one in which ledger and model differ ends it, told as short as it
+    can be told.
+
+    What is taken and refused is counted from here on only, so that it can be said of these stories.
+    """
     taken.clear()
-    run_state_machine_as_test(
-        LedgerAgainstModel, settings=settings(max_examples=200, stateful_step_count=10, deadline=None, derandomize=True)
+    refused.clear()
+    options = settings(
+        max_examples=runs,
+        stateful_step_count=10,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),  # a slow machine is no violation
+        report_multiple_bugs=False,
     )
-    assert set(taken) == set(MOVES)
+    violations: list[str] = []
+    again = replay("machine", seed, runs)
+    try:
+        run_state_machine_as_test(seeded(seed)(type("Machine", (LedgerAgainstModel,), {})), settings=options)
+    except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - any of them is the story of a violation
+        story = " / ".join(line.strip() for line in "\n".join(getattr(error, "__notes__", ())).splitlines())
+        violations.append(f"ledger and model differ ({type(error).__name__}: {error}): {story}; {again}")
+    for what, counted, wanted in (("taken", taken, MOVES), ("tried and refused", refused, NO_MOVES)):
+        missing = sorted(set(wanted) - set(counted))
+        if missing and not violations and runs >= ENOUGH:
+            told = ", ".join(f"{start} -> {to}" for start, to in missing)
+            violations.append(f"never {what} in {runs} stories: {told}; {again}")
+    if wrong := sorted(set(taken) - set(MOVES)):
+        violations.append(f"taken, and not in the table: {wrong}; {again}")
+    figures = {
+        "transitions taken": taken.total(),
+        "kinds of transition taken": len(taken),
+        "kinds of transition in the table": len(MOVES),
+        "moves refused": refused.total(),
+        "kinds of move refused": len(refused),
+    }
+    return Report("machine", runs, figures, tuple(violations))
