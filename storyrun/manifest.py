@@ -11,16 +11,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storyrun import folder, jobs
+from storyrun import folder, jobs, measure, reconcile
 from storyrun.clock import rfc3339
+from storyrun.folder import RunFolder
 from storyrun.records import ErrorClass, Failure, Money, State
 from storyrun.states import STATES, cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from storyrun.folder import RunFolder
     from storyrun.ledger import Ledger
+    from storyrun.measure import Measured
     from storyrun.records import Attempt, Job, MediaInfo, Plan
 
 VERSION = 1
@@ -133,6 +134,7 @@ class _View:
         self.own: Sequence[Attempt] = ledger.attempts(plan=plan_stem, provider=provider) if ledger else []
         self._picks = picks
         self._moments = ledger.moments(provider) if ledger else {}
+        self._measured = measure.known(RunFolder(run_folder).measures)
         self._ledger = ledger
         self._folder = run_folder
         self._plan = plan_stem
@@ -165,6 +167,7 @@ class _View:
         shown = attempt if status != "planned" else None
         media = shown.media if shown else None
         done = status == "done"
+        found = self._measured.get(shown.sha256 or "") if shown else None
         return {
             "id": job["id"],
             "scene": job["scene"],
@@ -175,6 +178,7 @@ class _View:
             "fingerprint": job["fingerprint"],
             "prompt": without_queries(job["prompt"]),
             "negative_prompt": without_queries(job.get("negative_prompt")),
+            "seed": job.get("seed"),
             "request": without_queries(shown.request) if shown else None,
             "task_id": shown.task_id if shown else None,
             "shots": without_queries(job["shots"]),
@@ -183,6 +187,8 @@ class _View:
             "bytes": shown.bytes if shown and done else None,
             "media": _media(media) if media and done else None,
             "problems": [without_queries(problem) for problem in shown.problems] if shown else [],
+            "warnings": [*_warnings(job, media, found)] if media and done else [],
+            "measured": measure.as_dict(found) if found and done else None,
             "picked": job["id"] in self._picks,
             "ordered": _ordered(job),
             "submitted_at": _moment(shown.created_at) if shown else None,
@@ -191,6 +197,7 @@ class _View:
             "finished_at": _moment(shown.finished_at) if shown else None,
             "usage": without_queries(shown.usage) or None if shown else None,
             "cost": _cost(job, mine),
+            "reconciled": _reconciled(shown, mine),
             "error": _error(shown) if shown and not done else None,
         }
 
@@ -261,6 +268,23 @@ def _cost(job: Mapping[str, Any], mine: Sequence[Attempt]) -> dict[str, Any]:
     }
 
 
+def _reconciled(shown: Attempt | None, mine: Sequence[Attempt]) -> dict[str, Any] | None:
+    """The account of the order that stands for a clip; None where this plan ordered nothing for it."""
+    if shown is None or shown not in mine:
+        return None
+    account = reconcile.account(shown)
+    delivered, billed = account.delivered_seconds, account.billed_seconds
+    others = [attempt for attempt in mine if attempt.id != shown.id]
+    return {
+        "quoted": money(account.quoted) if account.quoted else None,
+        "ordered_seconds": jobs.number(account.ordered_seconds),
+        "delivered_seconds": None if delivered is None else jobs.number(delivered),
+        "billed_seconds": None if billed is None else jobs.number(billed),
+        "billed": money(account.billed) if account.billed else None,
+        "differences": [*account.differences, *reconcile.earlier(others)],
+    }
+
+
 def _sum(amounts: Sequence[Money], nothing: Money) -> Money:
     if not amounts:
         return nothing
@@ -301,6 +325,12 @@ def _ordered(job: Mapping[str, Any]) -> dict[str, Any]:
         "frame_rate": job["frame_rate"],
         "sound": bool(job.get("sounding")),
     }
+
+
+def _warnings(job: Mapping[str, Any], media: MediaInfo, found: Measured | None) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    return measure.warnings(found, shots=job["shots"], ordered=_ordered(job), media=_media(media))
 
 
 def _media(info: MediaInfo) -> dict[str, Any]:

@@ -17,9 +17,9 @@ PACKAGE = Path(__file__).parent.parent / "storyrun"
 LINES = (
     "__init__ __main__",
     "cli",
-    "runner manifest exports progress quote sandbox serve",
+    "runner manifest exports progress quote sandbox serve inspection",
     "providers",
-    "ledger http media measure jobs folder",
+    "ledger http media measure jobs folder reconcile",
     "storyboard checks prompts retry cards picks",
     "validation yamlfile sources references tables states",
     "errors",
@@ -32,7 +32,7 @@ ONLY = {
     # A provider turns jobs into HTTP and back: no ledger, no storyboard, no clock.
     "providers": "http media jobs cards validation errors records",
     # An export gets a finished manifest, and the files beside it.
-    "exports": "media measure folder disk errors records record",
+    "exports": "media measure folder disk nearest errors records record",
 }
 """Who sees less than everything below."""
 

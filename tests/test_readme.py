@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [
-    line.partition("#")[0].strip()
+    line.partition(" #")[0].strip()
     for block in blocks("sh")
     for line in block.splitlines()
     if line.startswith("storyrun ")
@@ -75,10 +75,22 @@ def test_every_verb_is_in_the_readme_and_every_verb_of_the_readme_exists():
 
 
 def test_the_storyboard_of_the_readme_has_no_problems(tmp_path):
-    (shown,) = blocks("yaml")
+    shown, _ = blocks("yaml")
     plan = tmp_path / "hello.yaml"
     plan.write_text(shown, encoding="utf-8")
     assert run([sys.executable, "-m", "storyrun", "check", str(plan)], tmp_path).returncode == 0
+
+
+def test_the_cut_of_the_readme_has_no_problems(tmp_path):
+    _, cut = blocks("yaml")
+    (tmp_path / "vo").mkdir()
+    for city in ("Oslo", "Lisbon"):
+        shutil.copy(ROOT / "storyboards/vo/osl.mp3", tmp_path / f"vo/{city}.mp3")
+    scenes = 'scenes:\n- shots: [{seconds: 30, action: "{{ city }}", dialogue: Hello}]\n  id: a\n'
+    plan = tmp_path / "spot.yaml"
+    plan.write_text(f"version: 1\nmatrix: {{city: [Oslo, Lisbon]}}\n{cut}{scenes}", encoding="utf-8")
+    checked = run([sys.executable, "-m", "storyrun", "check", str(plan)], tmp_path)
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_python_of_the_readme_runs(checkout):

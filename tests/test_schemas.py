@@ -139,8 +139,9 @@ def test_the_manifest_has_the_fields_of_the_design() -> None:
     top = "version storyboard provider generator started_at finished_at totals clips former"
     assert list(schema["properties"]) == top.split()
     clip = schema["$defs"]["clip"]
-    fields = """id scene variant take model status fingerprint prompt negative_prompt request task_id shots file sha256
-    bytes media problems picked ordered submitted_at accepted_at ready_at finished_at usage cost error"""
+    fields = """id scene variant take model status fingerprint prompt negative_prompt seed request task_id shots file
+    sha256 bytes media problems warnings measured picked ordered submitted_at accepted_at ready_at finished_at usage
+    cost reconciled error"""
     assert clip["required"] == list(clip["properties"]) == fields.split()
     assert clip["properties"]["error"]["properties"]["class"]["enum"] == list(ErrorClass)
 

@@ -33,6 +33,7 @@ LOADS: dict[tuple[str, ...], set[str]] = {
     ("prompts", PLAN): {"click", "yaml"},
     ("quote", PLAN, "--out", NOWHERE): {"click", "yaml"},
     ("status", PLAN, "--out", NOWHERE): {"click", "yaml"},
+    ("export", PLAN, "--format", "csv", "--out", NOWHERE): {"click", "yaml"},
 }
 """Verb to the libraries that it loads, no more and no fewer."""
 

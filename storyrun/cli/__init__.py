@@ -29,7 +29,13 @@ VERBS = {
     "quote": "what a run would order and cost, and why; sends and writes nothing",
     "status": "where every clip stands, and the next line to type",
     "fetch": "collect what is open and order nothing; works with the plan file gone",
+    "report": "the review page and the contact sheet, made anew from the ledger",
     "settle": "your word on a clip that may be bought, expired or is not as ordered",
+    "pick": "choose the takes that go into the film",
+    "retake": "order more takes of just these clips",
+    "assemble": "put the clips together: one film for each combination of the axes",
+    "export": "timelines, subtitles and lists for editors; clips under delivery names",
+    "init": "begin a project: a plan that runs, and its schemas for editors",
     "models": "the models, what they take and cost, with sources",
     "doctor": "what is installed, which keys are set, what is missing",
     "sandbox": "a fake provider on this machine, for rehearsals and your own CI",
@@ -146,12 +152,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StoryrunError as error:
         tell(error, as_json="--json" in words)
         if "--debug" in words:
-            raise
+            _trace(error)
         return error.exit_code
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told as a bug of ours, with the exit code for bugs
+        from storyrun.cli import printed
+
         if "--debug" in words:
-            raise
-        print(f"storyrun: a bug of ours, sorry: {type(error).__name__}: {error}", file=sys.stderr)
+            _trace(error)
+        print(printed.line(f"storyrun: a bug of ours, sorry: {type(error).__name__}: {error}"), file=sys.stderr)
         print("  nothing that was ordered is lost; run again with --debug and tell us what it prints", file=sys.stderr)
         return BUG
     return result if isinstance(result, int) else 0
@@ -159,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def tell(error: StoryrunError, *, as_json: bool) -> None:
     """Print an error of ours for people, its problems first if it carries any; with --json also as data on stdout."""
+    from storyrun.cli import printed
     from storyrun.errors import PlanError
 
     found = sorted(error.problems, key=lambda problem: problem.order) if isinstance(error, PlanError) else []
@@ -167,12 +176,18 @@ def tell(error: StoryrunError, *, as_json: bool) -> None:
 
         for problem in found:
             print(problems.as_text(problem), file=sys.stderr)
-    print(f"storyrun: {error.sentence}", file=sys.stderr)
+    print(f"storyrun: {printed.line(error.sentence)}", file=sys.stderr)
     if error.hint:
-        print(f"  {error.hint}", file=sys.stderr)
+        print(f"  {printed.lines(error.hint)}", file=sys.stderr)
     if as_json:
-        import json
         from dataclasses import asdict
 
         told = {"error": error.sentence, "hint": error.hint, "exit": error.exit_code, "problems": [*map(asdict, found)]}
-        print(json.dumps(told, indent=2, ensure_ascii=False))
+        print(printed.as_json(told))
+
+
+def _trace(error: BaseException) -> None:
+    """Show where an error came from. Python would print it too, but a message in it may repeat a key."""
+    from storyrun.cli import printed
+
+    print(printed.trace(error), file=sys.stderr)

@@ -9,6 +9,7 @@ import click
 
 from storyrun.cli import planning, problems, surroundings
 from storyrun.cli.options import PROVIDERS
+from storyrun.cli.show.text import safe
 
 if TYPE_CHECKING:
     from storyrun.records import Plan, Problem
@@ -36,7 +37,7 @@ def command(
         click.echo(problems.render(found, form, colour=surroundings.colour(), meanings=_meanings(form)).rstrip("\n"))
     for name, plan, count in plans:
         if form == "text" and plan is not None and not count:
-            click.echo(f"{name}: {_extent(plan)}, no errors")
+            click.echo(f"{safe(name)}: {_extent(plan)}, no errors")
     if errors:
         files = sum(bool(count) for _, _, count in plans)
         click.echo(
@@ -50,9 +51,9 @@ def _meanings(form: problems.Format) -> dict[str, str] | None:
     """What each code means, for a format that carries it along."""
     if form != "sarif":
         return None
-    from storyrun import checks, jobs, prompts, sources, tables, validation, yamlfile
+    from storyrun import checks, jobs, picks, prompts, sources, tables, validation, yamlfile
 
-    every = (yamlfile, validation, sources, tables, checks, prompts, jobs)
+    every = (yamlfile, validation, sources, tables, checks, prompts, picks, jobs)
     return {code: meaning for module in every for code, meaning in module.CODES.items()}
 
 

@@ -32,7 +32,8 @@ def command(online: bool, out: str, as_json: bool) -> int:
 
     Sends nothing without --online. Exit 1 when the animatic, which needs no key, could not be drawn here.
     """
-    found = [_python(), _encoder(), *_fonts(), _writable(Path(out)), _clock(), *_keys(), *(_reach() if online else ())]
+    found = [_python(), _encoder(), *_fonts(), _hand_off(), _writable(Path(out)), _clock(), *_keys()]
+    found += _reach() if online else []
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in found], indent=2, ensure_ascii=False))
     else:
@@ -69,6 +70,14 @@ def _fonts() -> list[Finding]:
     fonts.for_texts(("\u4e2d\u6587",))
     said = "an installed font draws Chinese" if not told else "no installed font draws Chinese"
     return [latin, Finding("more scripts", good=not told, said=said, unlocks="Chinese in animatics: fonts-noto-cjk")]
+
+
+def _hand_off() -> Finding:
+    from storyrun import exports
+
+    without = [name for name in exports.EXPORTS if exports.lacking(name)]
+    said = f"no {', '.join(without)} here" if without else f"exports {', '.join(exports.EXPORTS)}"
+    return Finding("[otio]", good=not without, said=said, unlocks=f"timelines and subtitles: {exports.EXTRA}")
 
 
 def _writable(folder: Path) -> Finding:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storyrun import cards, jobs, nearest, providers, storyboard
+from storyrun import cards, jobs, nearest, picks, providers, storyboard
 from storyrun.cli import surroundings
 from storyrun.errors import PlanError, UsageError
-from storyrun.records import Plan, Storyboard
+from storyrun.records import Plan, Storyboard, Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from storyrun.picks import Picks
     from storyrun.records import Money, Problem
+    from storyrun.yamlfile import Document
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Prepared:
     """The --out that was given."""
     gone: bool = False
     """Whether the plan file is gone: then nothing is known but what the ledger holds."""
+    model: str | None = None
+    """The --model that was given."""
 
     @property
     def stem(self) -> str:
@@ -64,30 +68,66 @@ def drawing_revision(provider: str) -> int | None:
 
 
 def planned(
-    path: Path, provider: str | None, model: str | None, env: Mapping[str, str]
+    path: Path, provider: str | None, model: str | None, env: Mapping[str, str], chosen: Picks | None = None
 ) -> tuple[Plan | None, tuple[Problem, ...], str]:
-    """The plan of a file, every problem of it, and the provider by name. Raises nothing for a bad plan.
+    """The plan of a file, every problem of it and of its picks, the provider by name. Raises nothing for a bad plan.
 
     `env` says where the provider is: a loopback base URL gives it another name in ledger and fingerprints, the host may
-    decide the currency. Raises `UsageError` for a base URL that cannot be used.
+    decide the currency. `chosen` are the picks, instead of those in the file beside the plan. Raises `UsageError` for a
+    base URL that cannot be used.
     """
     loaded = storyboard.load(path, os.fspath(path))
     board = loaded.storyboard
     if board is None or loaded.document is None:
         return None, loaded.problems, provider or "animatic"
     name = provider or board.provider or "animatic"
-    plan, problems = jobs.plan(
+    written, document, found = picks.load(path, os.fspath(path)) if chosen is None else (chosen, None, ())
+    plan, problems = _jobs(board, loaded.document, name, model, env, written, whole=loaded.whole)
+    if document is not None and not any(each.severity == "error" for each in (*loaded.problems, *problems)):
+        found = (*found, *picks.check(written, document, plan.jobs))
+    everything = sorted((*loaded.problems, *problems, *found), key=lambda problem: problem.order)
+    return plan, tuple(dict.fromkeys(everything)), name
+
+
+def _jobs(
+    board: Storyboard,
+    document: Document,
+    name: str,
+    model: str | None,
+    env: Mapping[str, str],
+    chosen: Picks,
+    *,
+    whole: bool,
+) -> tuple[Plan, tuple[Problem, ...]]:
+    return jobs.plan(
         board,
-        loaded.document,
+        document,
         provider=name,
         label=providers.label(name, env),
         model=model,
         currency=providers.currency(name, env),
         drawing_revision=drawing_revision(name),
-        whole=loaded.whole,
+        whole=whole,
+        chosen=chosen,
     )
-    everything = sorted((*loaded.problems, *problems), key=lambda problem: problem.order)
-    return plan, tuple(dict.fromkeys(everything)), name
+
+
+def lowered(prepared: Prepared, resolution: str, scenes: frozenset[str]) -> Plan | None:
+    """The plan as if `resolution` were written in these scenes; None when it would not be admitted."""
+    loaded = storyboard.load(prepared.path, os.fspath(prepared.path))
+    board = prepared.plan.storyboard
+    if loaded.document is None or loaded.storyboard is None or loaded.storyboard.sha256 != board.sha256:
+        return None
+    changed = tuple(
+        replace(scene, settings={**scene.settings, "resolution": Text(resolution, (*scene.where, "id"))})
+        if scene.id in scenes
+        else scene
+        for scene in board.scenes
+    )
+    chosen, _, _ = picks.load(prepared.path, os.fspath(prepared.path))
+    board, env = replace(board, scenes=changed), surroundings.environment()
+    plan, problems = _jobs(board, loaded.document, prepared.provider, prepared.model, env, chosen, whole=loaded.whole)
+    return None if any(problem.severity == "error" for problem in problems) else plan
 
 
 def prepare(
@@ -98,10 +138,14 @@ def prepare(
     only: Sequence[str] = (),
     first: int | None = None,
     out: str | None = None,
+    chosen: Picks | None = None,
 ) -> Prepared:
-    """A plan ready to be run, quoted or shown. Raises `PlanError` with every problem, `UsageError` for a bad choice."""
+    """A plan ready to be run, quoted or shown. `chosen`: see `planned`.
+
+    Raises `PlanError` with every problem, `UsageError` for a bad choice.
+    """
     path = Path(plan_file)
-    plan, problems, name = planned(path, provider, model, surroundings.environment())
+    plan, problems, name = planned(path, provider, model, surroundings.environment(), chosen)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or plan is None:
         raise PlanError(problems)
@@ -114,6 +158,7 @@ def prepare(
         selected=select(plan, only, first),
         warnings=problems,
         out=out,
+        model=model,
     )
 
 
@@ -162,5 +207,8 @@ def matches(clip: str, wanted: str) -> bool:
     """Whether an id is meant: to the letter, else by a pattern in which only `*` and `?` are special."""
     if clip == wanted:
         return True
-    pattern = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in wanted)
+    first, *rest = ("".join("." if sign == "?" else re.escape(sign) for sign in part) for part in wanted.split("*"))
+    # the first place where a part fits is as good as any: to look for others would take for ever (`*a*a*a*a*b`)
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
+    pattern = f"{first}{middle}.*{rest[-1]}" if rest else first
     return re.fullmatch(pattern, clip, re.DOTALL) is not None

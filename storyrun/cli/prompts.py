@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from storyrun.cli import planning
+from storyrun.cli import planning, printed
 from storyrun.cli.options import json_option, plan_argument, plan_options
 
 if TYPE_CHECKING:
@@ -29,15 +28,15 @@ def command(plan_file: str, requests: bool, as_json: bool, **choice: Any) -> int
             {"id": job.id, "prompt": job.prompt, "negative_prompt": job.negative_prompt, "request": bodies[job.id]}
             for job in jobs
         ]
-        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+        click.echo(printed.as_json(entries))
         return 0
     for number, job in enumerate(jobs):
-        click.echo(("\n" if number else "") + click.style(job.id, bold=True))
-        click.echo(job.prompt)
+        click.echo(("\n" if number else "") + click.style(printed.lines(job.id), bold=True))
+        click.echo(printed.lines(job.prompt))
         if job.negative_prompt:
-            click.echo(f"negative: {job.negative_prompt}")
+            click.echo(printed.lines(f"negative: {job.negative_prompt}"))
         if requests:
-            click.echo(json.dumps(bodies[job.id], indent=2, ensure_ascii=False))
+            click.echo(printed.as_json(bodies[job.id]))
     return 0
 
 

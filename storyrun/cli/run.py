@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from dataclasses import replace
 from datetime import UTC
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from storyrun.cli import planning, show, surroundings
+from storyrun.cli import pinning, planning, printed, show, surroundings
 from storyrun.cli.options import json_option, plan_argument, plan_options
-from storyrun.cli.performing import Done, Wishes, exit_code, perform
+from storyrun.cli.performing import Done, Wishes, exit_code, perform, repeated, repeated_model
+from storyrun.cli.report import PAGE
 from storyrun.errors import UsageError
-from storyrun.records import Money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from storyrun.cli.planning import Prepared
     from storyrun.providers.base import Provider
+    from storyrun.quote import Quote
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,35 +60,56 @@ def command(plan_file: str, dry_run: bool, max_cost: str | None, **options: Any)
     default provider, everything is drawn on this machine and free.
     """
     choice = {key: options.pop(key) for key in ("provider", "model", "only", "first", "out")}
-    prepared = planning.prepare(plan_file, **choice)
-    wishes = Wishes(max_cost=_ceiling(max_cost, prepared), **options)
-    if dry_run:
-        from storyrun.cli import quote
+    from storyrun.cli import quote
 
+    prepared = planning.prepare(plan_file, **choice)
+    wishes = Wishes(max_cost=quote.ceiling(max_cost, prepared), **options)
+    if dry_run:
         quote.tell(
             prepared, None, as_json=wishes.as_json, run_ceiling=wishes.max_cost, retry_refused=wishes.retry_refused
         )
         return 0
-    return make(prepared, wishes)
+    code = make(prepared, wishes)
+    if code == 0 and prepared.plan.storyboard.cut is not None and not wishes.as_json:
+        provider = ["--provider", choice["provider"]] if choice["provider"] else []
+        words = (str(prepared.path), *provider, *planning.repeated(prepared.out))
+        click.echo(f"next  storyrun assemble {' '.join(map(show.quoted, words))}")
+    return code
 
 
-def make(prepared: Prepared, wishes: Wishes) -> int:
+def make(
+    prepared: Prepared,
+    wishes: Wishes,
+    *,
+    agreed: Callable[[], None] | None = None,
+    instead: Callable[[Quote], list[str]] | None = None,
+) -> int:
     """Make the clips of a prepared plan, tell what became of them, and return the exit code."""
     _show_notes(prepared)
-    return tell(prepared, wishes, order(prepared, wishes))
+    return tell(prepared, wishes, order(prepared, wishes, agreed=agreed, instead=instead))
 
 
-def order(prepared: Prepared, wishes: Wishes) -> Done:
-    """Make the clips of a prepared plan once somebody agreed to what it costs."""
+def order(
+    prepared: Prepared,
+    wishes: Wishes,
+    *,
+    agreed: Callable[[], None] | None = None,
+    instead: Callable[[Quote], list[str]] | None = None,
+) -> Done:
+    """Make the clips of a prepared plan once somebody agreed to what it costs. `agreed` is called then, when nothing
+    else stands in the way either, and before anything is sent. `instead` says what would fit where not all does; by
+    default that is what the quote offers.
+    """
     warnings: list[str] = []
+    pinning.refuse_elsewhere(prepared, str(prepared.path))
     provider = build_provider(prepared, warnings.append)
     if wishes.orders:
-        _consent(prepared, wishes, provider)
+        _consent(prepared, wishes, provider, instead)
     try:
-        return perform(prepared, wishes, provider)
+        return perform(prepared, wishes, provider, begins=agreed)
     finally:
         for warning in dict.fromkeys(warnings):
-            click.echo(f"warning: {warning}", err=True)
+            click.echo(f"warning: {printed.line(warning)}", err=True)
 
 
 def build_provider(prepared: Prepared, warn: Callable[[str], None]) -> Provider:
@@ -98,18 +119,21 @@ def build_provider(prepared: Prepared, warn: Callable[[str], None]) -> Provider:
     return providers.build(prepared.provider, surroundings.environment(), warn)
 
 
-def _consent(prepared: Prepared, wishes: Wishes, provider: Provider) -> None:
+def _consent(
+    prepared: Prepared, wishes: Wishes, provider: Provider, instead: Callable[[Quote], list[str]] | None
+) -> None:
     """A paid run needs a person's yes, `--yes`, `--max-cost` or a budget. Raises `UsageError` without one."""
     if not provider.paid:
         return
     from storyrun.cli import quote
 
-    made = quote.make(prepared, run_ceiling=wishes.max_cost, retry_refused=wishes.retry_refused)
+    made = quote.make(prepared, run_ceiling=wishes.max_cost, retry_refused=wishes.retry_refused, offers=instead is None)
     if not made.orders:
         return
-    click.echo(show.quote_text(made, width=surroundings.width(), colour=False), err=True)
+    # what would fit is said by the refusal itself
+    click.echo(show.quote_text(replace(made, savings=None), width=surroundings.width(), colour=False), err=True)
     if made.refused:
-        raise UsageError(f"{made.refused[0].refused}; nothing was sent", "raise the ceiling, or order less with --only")
+        raise _too_much(made, instead(made) if instead else _offers(made))
     if wishes.yes or ((wishes.max_cost or prepared.budget) and not made.unpriced):
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -120,31 +144,31 @@ def _consent(prepared: Prepared, wishes: Wishes, provider: Provider) -> None:
         raise UsageError("not ordered; nothing was sent")
 
 
+def _offers(made: Quote) -> list[str]:
+    """What would fit, by the quote."""
+    return [
+        f"{show.saving_text(made, each)} ({show.plural(len(each.orders), 'clip')}, {show.costs(each.price)})"
+        for each in made.savings or ()
+    ]
+
+
+def _too_much(made: Quote, offers: list[str]) -> UsageError:
+    """Why nothing of a plan is ordered when not all of it fits, and what would."""
+    clip, others = made.refused[0], len(made.refused) - 1
+    more = f" (and {others} more)" if others else ""
+    return UsageError(
+        f"{show.safe(clip.job.id)}{more} would be refused: {clip.refused}; nothing was sent",
+        "\n  or ".join(["raise the ceiling", *offers]) if offers else "raise the ceiling, or order less",
+    )
+
+
 def _show_notes(prepared: Prepared) -> None:
     from storyrun.cli import problems
 
     for problem in prepared.warnings:
         click.echo(problems.as_text(problem), err=True)
     for note in prepared.plan.notes:
-        click.echo(f"note: {note}", err=True)
-
-
-def _ceiling(written: str | None, prepared: Prepared) -> Money | None:
-    """`--max-cost 20` or `20USD`: the currency is the budget's or the quote's when it is left out."""
-    if written is None:
-        return None
-    digits = written.strip().rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ ")
-    currency = written.strip()[len(digits) :].strip()
-    try:
-        amount = Decimal(digits)
-    except InvalidOperation:
-        raise UsageError(f"--max-cost {written} is not an amount", "write --max-cost 20 or --max-cost 20USD") from None
-    if not amount.is_finite() or amount < 0:
-        raise UsageError(f"--max-cost {written} is not an amount", "write --max-cost 20 or --max-cost 20USD")
-    if not currency:
-        quoted = {job.quote.currency for job in prepared.plan.jobs if job.quote and job.quote.currency}
-        currency = prepared.budget.currency if prepared.budget else next(iter(sorted(quoted)), "USD")
-    return Money(amount, currency)
+        click.echo(f"note: {show.safe(note)}", err=True)
 
 
 def tell(prepared: Prepared, wishes: Wishes, done: Done) -> int:
@@ -152,20 +176,22 @@ def tell(prepared: Prepared, wishes: Wishes, done: Done) -> int:
     outcome, manifest, place = done
     code = exit_code(outcome, manifest, prepared.chosen)
     if outcome.stopped:
-        click.echo(f"stopped: {outcome.stopped}", err=True)
+        click.echo(f"stopped: {show.safe(outcome.stopped)}", err=True)
     if outcome.interrupted:
         click.echo(
             "interrupted" if prepared.provider == "animatic" else "interrupted; what was ordered goes on", err=True
         )
     if wishes.as_json:
-        click.echo(json.dumps(manifest, indent=2, ensure_ascii=False))
+        click.echo(printed.as_json(manifest))
     else:
         click.echo(
             show.summary_text(
                 manifest,
                 plan_file=str(prepared.path),
                 run_folder=_near(place.path),
-                options=planning.repeated(prepared.out),
+                page=PAGE if (place.path / PAGE).is_file() else "",
+                options=repeated(prepared),
+                ordering=repeated_model(prepared),
                 width=surroundings.width(),
                 colour=surroundings.colour(),
                 zone=surroundings.zone() or UTC,
