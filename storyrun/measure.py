@@ -139,7 +139,7 @@ def warnings(
 
     `shots`, `ordered` and `media` are those of a manifest's clip.
     """
-    told = []
+    told: list[str] = []
     if _sum(_still(found)) < NEARLY_ALL * Fraction(str(media["duration"])):  # a while: it may be meant
         told += _stretches("stands still", _still(found), FROZEN_TOLD, Fraction(str(media["duration"])))
     written = [Fraction(str(shot["start"])) for shot in shots[1:]]

@@ -59,7 +59,7 @@ def test_a_preview_is_put_together_and_assembling_it_again_gives_the_same_films(
     assert films() == ["spot_tall.mp4", "spot_wide.mp4"]
     path = Path("outputs/spot/animatic/films/spot_wide.mp4")
     info = media.probe(path)
-    clips = [media.probe(clip) for clip in sorted(Path("outputs/spot/animatic/clips").glob("*wide*"))]
+    clips = [media.probe(clip) for clip in sorted(Path("outputs/spot/animatic/clips").glob("*wide*.mp4"))]
     assert info.frames == sum(clip.frames for clip in clips)
     assert (info.width, info.height) == (clips[0].width, clips[0].height)
     assert info.duration == Fraction("2.5")

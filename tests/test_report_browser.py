@@ -1,11 +1,7 @@
-"""The page in a real Chromium: it opens from the disk, plays, filters, prints, and lets nobody in.
-
-STORYRUN_CHROMIUM names a browser; else one is looked for on PATH. Without one these tests fail.
-"""
+"""The page in a real Chromium: it opens from the disk, plays, filters, prints, and lets nobody in."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from importlib.metadata import distribution
 from pathlib import Path
@@ -16,19 +12,14 @@ from playwright.sync_api import expect, sync_playwright
 
 from storyrun.exports import posters
 from tests import pages
+from tests.browser import MISSING, QUIET, found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Locator, Page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-"""No sandbox: CI runs as root. The rest keeps the browser itself off the network."""
-
+CHROMIUM = found()
 AXE = Path(str(distribution("axe-playwright-python").locate_file("axe_playwright_python/axe.min.js")))
 SIZES = {"desktop": (1280, 800), "phone": (360, 740)}
 WATCH = (
@@ -40,18 +31,6 @@ SERIOUS = """async () => (await axe.run({resultTypes: ['violations']})).violatio
 MOVES = (
     "(where) => { const video = document.querySelector(where + ' video'); return video && video.currentTime > 0.15 }"
 )
-
-
-def chromium() -> str:
-    """The browser of this machine. Fails with what to install when there is none."""
-    named = os.environ.get("STORYRUN_CHROMIUM")
-    found = named or next((path for name in NAMES if (path := shutil.which(name))), None)
-    if not found or not Path(found).is_file():
-        pytest.fail(
-            f"{named or 'no Chromium'} is not here, and the review page must be seen in one: "
-            "apt-get install chromium, or name a browser with STORYRUN_CHROMIUM=/path/to/chromium"
-        )
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +57,9 @@ def fault(number: int) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def browser(laid) -> Iterator[Browser]:
     """One browser for all tests, started when the clips are drawn: drawing and driving each want their own loop."""
+    assert CHROMIUM, MISSING
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium(), args=QUIET)
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield started
         started.close()
 

@@ -67,6 +67,18 @@ def choose(old: Picks, clips: Iterable[str], jobs: Sequence[Job]) -> Picks:
     return Picks({**old.chosen, **chosen}, old.takes)
 
 
+def change(plan_file: str, clip: str, choice: Mapping[str, Any], *, undo: bool) -> None:
+    """Pick one clip, or take back that very pick, and write it. Raises what `command` raises; then nothing changed."""
+    path = Path(plan_file)
+    old, prepared = _as_it_stands(path, plan_file, choice, mend=False)
+    jobs = prepared.plan.jobs
+    if undo and clip not in old.clips:
+        raise UsageError(f"{clip} is not picked; nothing was changed")
+    new = _without(old, [clip], jobs) if undo else choose(old, [clip], jobs)
+    if new != old:
+        save(path, new, jobs)
+
+
 def save(plan: Path, new: Picks, jobs: Sequence[Job]) -> None:
     """Write the picks beside the plan, whole or not at all. Raises `LedgerError` when the disk fails."""
     from storyrun import folder

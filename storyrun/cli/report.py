@@ -30,15 +30,23 @@ PAGE = "report.html"
 @click.command("report")
 @click.argument("place", metavar="PLAN.yaml|DIR", type=click.Path())
 @plan_options
+@click.option("--serve", is_flag=True, help="Show it live at an address of this machine, to pick takes on it.")
+@click.option("--port", metavar="N", type=click.IntRange(0, 65535), help="For --serve: 0, the default, for any.")
 @click.option("--open", "opened", is_flag=True, help="Show the page in the browser.")
 @json_option
-def command(place: str, opened: bool, as_json: bool, **choice: Any) -> int:
+def command(place: str, serve: bool, port: int | None, opened: bool, as_json: bool, **choice: Any) -> int:
     """Write the review page and the contact sheet of PLAN.yaml, and print where the page is.
 
     One page for each provider that the plan was run on. Every run writes them too; this makes them anew from the
     ledger, and sends nothing. With the outputs folder DIR: of every plan in it, also where the plan file is gone.
     --only and --first choose the clips to show.
+
+    With --serve the page follows a run that another terminal has going, and a click or the key P picks a take, as
+    `storyrun pick` does. Only this machine can reach it, at the address that is printed, which is secret. Ctrl-C ends
+    it, with exit code 0.
     """
+    if port is not None and not serve:
+        raise UsageError("--port goes with --serve")
     from storyrun.folder import Outputs
     from storyrun.ledger import Ledger
 
@@ -53,7 +61,10 @@ def command(place: str, opened: bool, as_json: bool, **choice: Any) -> int:
     made = []
     ledger = Ledger.peek(outputs.ledger_path, clock)
     try:
-        for prepared in _plans(path, wanted, outputs, ledger, choice):
+        plans = _plans(path, wanted, outputs, ledger, choice)
+        if serve:
+            plans = [_served(plans, choice)]
+        for prepared in plans:
             run_folder = outputs.run_folder(prepared.stem, prepared.label).path
             view = _view(prepared, ledger, run_folder, clock.now())
             shown = None if prepared.gone else prepared.selected
@@ -61,6 +72,11 @@ def command(place: str, opened: bool, as_json: bool, **choice: Any) -> int:
     finally:
         if ledger is not None:
             ledger.close()
+    if serve:
+        from storyrun.cli import serving
+
+        watched = serving.Watched(plans[0], outputs, choice, _view, clock)
+        return serving.run(watched, port=port or 0, opened=opened, as_json=as_json, clock=clock)
     if as_json:
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))
     else:
@@ -154,6 +170,16 @@ def _plans(
         else:
             found.append(planning.without_plan(there, label, outputs.root, choice["out"]))
     return found
+
+
+def _served(plans: list[Prepared], choice: Mapping[str, Any]) -> Prepared:
+    """The one plan to serve. On several providers it is the one that the plan itself names."""
+    from storyrun.cli import serving
+
+    own = None
+    if len({plan.path for plan in plans}) == 1 and not plans[0].gone:
+        own = planning.prepare(os.fspath(plans[0].path), **choice).label
+    return serving.one(plans, own)
 
 
 def _prepared(path: Path, label: str, first: Prepared, choice: Mapping[str, Any]) -> Prepared:

@@ -48,6 +48,15 @@ class Standing:
     needs_you: bool = False
 
 
+@dataclass(frozen=True)
+class Live:
+    """What the page of a server knows besides: whether a run is at work, takes can be picked, and a sheet is there."""
+
+    running: bool
+    picks: bool
+    sheet: bool
+
+
 def write(
     manifest: Mapping[str, Any],
     run_folder: Path,
@@ -62,12 +71,17 @@ def write(
     `next_lines` are what to type next for the whole plan: (the line, what to add or to know). `shown` are the clips
     that the page is to show, None for all. Raises `LedgerError` or OSError when it cannot be written.
     """
-    films = [f"films/{path.name}" for path in sorted((run_folder / "films").glob("[!.]*.mp4"))]
+    films = films_in(run_folder)
     posters = pictures.make(run_folder, [*pictures.files(manifest), *films])
     text = page(manifest, posters, standing=standing, next_lines=next_lines, zone=zone, shown=shown, films=films)
     target = run_folder / NAME
     folder.write_atomically(target, text.encode())
     return target
+
+
+def films_in(run_folder: Path) -> list[str]:
+    """The films of a run, as seen from its folder."""
+    return [f"films/{path.name}" for path in sorted((run_folder / "films").glob("[!.]*.mp4"))]
 
 
 def page(
@@ -79,35 +93,57 @@ def page(
     zone: tzinfo = UTC,
     shown: frozenset[str] | None = None,
     films: Sequence[str] = (),
+    live: Live | None = None,
 ) -> str:
-    """The page as text. `posters`: video file to picture, both relative to the page, as are the `films`."""
+    """The page as text. `posters`: video file to picture, both relative to the page, as are the `films`.
+
+    `live` makes it the page of a server: it follows the run, and takes are picked on it.
+    """
     from storyrun.exports.report import view
 
     what = view.build(manifest, posters, standing, zone, shown)
-    template, style, script = _template()
+    template = _template()
+    style, script = _blocks(live is not None)
     what["films"] = view.films(films, posters)
-    common = {"style": style, "script": script, "csp": policy(style, script), "next_lines": next_lines}
+    common: dict[str, Any] = {"style": style, "script": script, "csp": policy(style, script, live=live is not None)}
+    common |= {"next_lines": next_lines, "live": live}
     text = template.render(**common, **what, requests=True)
     if len(text.encode()) > MOST_BYTES:
         text = template.render(**common, **what, requests=False)
     return text
 
 
-def policy(style: str, script: str) -> str:
+def policy(style: str, script: str, *, live: bool = False) -> str:
     """The Content-Security-Policy of a page with this one style and this one script in it."""
+    own = "img-src 'self' data:; media-src 'self'; connect-src 'self'"
+    fence = own if live else "img-src 'self' file: data:; media-src 'self' file:"
     return (
-        "default-src 'none'; img-src 'self' file: data:; media-src 'self' file:; "
+        f"default-src 'none'; {fence}; "
         f"style-src '{_hashed(style)}'; script-src '{_hashed(script)}'; base-uri 'none'; form-action 'none'"
     )
+
+
+def live_policy() -> str:
+    """The policy of every page of a server, for its header."""
+    return policy(*_blocks(live=True), live=True)
 
 
 def _hashed(block: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()}"
 
 
+@lru_cache(maxsize=2)
+def _blocks(live: bool) -> tuple[str, str]:
+    """Style and script. What a live page has besides stands at the end of both, within the script's one function."""
+    style, script = _text("page.css"), _text("page.js")
+    if not live:
+        return style, script
+    end = "})();\n"
+    return style + _text("live.css"), script.removesuffix(end) + _text("live.js") + end
+
+
 @lru_cache(maxsize=1)
-def _template() -> tuple[Template, str, str]:
-    """The template with its style and its script."""
+def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     from storyrun.exports.report.words import harmless
@@ -119,5 +155,8 @@ def _template() -> tuple[Template, str, str]:
         lstrip_blocks=True,
         finalize=lambda value: harmless(value) if type(value) is str else value,
     )
-    texts = [(HERE / name).read_text(encoding="utf-8") for name in ("page.html.jinja", "page.css", "page.js")]
-    return environment.from_string(texts[0]), texts[1], texts[2]
+    return environment.from_string(_text("page.html.jinja"))
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

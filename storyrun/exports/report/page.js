@@ -2,8 +2,8 @@
 (() => {
   const all = (where, what) => [...where.querySelectorAll(what)];
   const one = (where, what) => where.querySelector(what);
-  const cards = all(document, ".card");
-  const mine = all(document, "#clips .card");
+  let cards = all(document, ".card");
+  let mine = all(document, "#clips .card");
   const dialog = one(document, "dialog");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const status = one(document, ".count");
@@ -148,7 +148,17 @@
     if (home) back();
     home = group;
     body.classList.toggle("one", all(body, ".take").length === 1);
+    players(body);
+    one(dialog, ".slot").append(body);
+    one(dialog, "h2").textContent = (one(group, ".gid") ? one(group, ".gid").firstChild : one(group, ".name")).textContent.trim();
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+    one(dialog, "h2").focus();
+  }
+
+  function players(body) {
     for (const take of all(body, ".take[data-src]")) {
+      if (one(take, "video")) continue;
       const video = document.createElement("video");
       video.controls = true;
       video.preload = "metadata";
@@ -158,11 +168,6 @@
       video.setAttribute("aria-label", take.dataset.name);
       take.prepend(video);
     }
-    one(dialog, ".slot").append(body);
-    one(dialog, "h2").textContent = (one(group, ".gid") ? one(group, ".gid").firstChild : one(group, ".name")).textContent.trim();
-    if (!dialog.open) dialog.showModal();
-    dialog.scrollTop = 0;
-    one(dialog, "h2").focus();
   }
 
   function back() {
@@ -210,7 +215,11 @@
   });
 
   // ── lines to type can be copied ──
-  for (const line of all(document, ".line")) {
+  function copies() {
+    for (const line of all(document, ".line")) if (!line.nextElementSibling || !line.nextElementSibling.matches(".copy")) copied(line);
+  }
+
+  function copied(line) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "copy";
@@ -227,6 +236,7 @@
     });
     line.after(button);
   }
+  copies();
 
   // ── the filter ──
   const form = one(document, ".filters");
@@ -265,8 +275,11 @@
   form.addEventListener("input", soon);
   form.addEventListener("reset", () => setTimeout(filter));
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.hidden = mine.length < 2;
-  one(document, ".help").hidden = !one(document, "a.pic");
+  function tools() {
+    form.hidden = mine.length < 2;
+    one(document, ".help").hidden = !one(document, "a.pic");
+  }
+  tools();
 
   addEventListener("beforeprint", () => all(document, "img").forEach((image) => Object.assign(image, { loading: "eager", decoding: "sync" })));
   if (form.elements.text && form.elements.text.value) filter(); // the browser kept what was typed
