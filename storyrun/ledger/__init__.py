@@ -9,18 +9,17 @@ The manifest and the report are views of this. No file, network or provider is t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from decimal import Decimal
+from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from storyrun import states
-from storyrun.errors import LedgerError, TransitionError
+from storyrun.errors import TransitionError
 from storyrun.ledger import file as ledgerfile
 from storyrun.ledger import names, rows
+from storyrun.ledger.asking import COUNTED_BY_PLAN, COUNTED_BY_RUN, Asking, Run, Step
 from storyrun.ledger.names import Placing
 from storyrun.ledger.refusals import AlreadyLive, OverBudget, TaskTaken
 from storyrun.records import Attempt, Money, State
@@ -41,53 +40,6 @@ ANSWER_BYTES = 65536
 """How much of a raw answer is kept."""
 
 _SECRET = re.compile(r"(?i)(^|[-_])(authorization|api[-_]?key|access[-_]?token|secret|password|cookie)$")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a plan on a provider. `pid` and `host` are for the message to whoever finds it in use."""
-
-    id: str
-    plan: str
-    provider: str
-    plan_path: str
-    pid: int
-    host: str
-    started_at: str
-    ended_at: str | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """A line of history. `before` is None for the order itself; both are `done` where problems were settled."""
-
-    before: State | None
-    after: State
-    at: str
-    by: str
-    why: str
-
-
-_COUNTED_BY_PLAN = "SELECT counted, count(*) FROM attempt WHERE plan = ? AND provider = ? GROUP BY counted"
-_COUNTED_BY_RUN = "SELECT counted, count(*) FROM attempt WHERE run = ? GROUP BY counted"
-"""What counts against a ceiling, as (amount, how many times): sums that are exact and read from the index alone."""
-
-_DURATIONS = """
-    SELECT (SELECT min(at) FROM history WHERE attempt = attempt.id AND after = 'accepted') AS accepted,
-           (SELECT min(at) FROM history WHERE attempt = attempt.id AND after = 'ready') AS ready
-    FROM attempt WHERE provider = ? AND model = ? AND ready IS NOT NULL ORDER BY number DESC LIMIT 200"""
-
-
-_MOMENTS = """
-    SELECT attempt, after, min(history.at) AS at FROM history JOIN attempt ON attempt.id = history.attempt
-    WHERE attempt.provider = ? AND after IN ('accepted', 'ready') GROUP BY attempt, after"""
-
-
-_WEIGHTS = """
-    SELECT bytes, job FROM attempt WHERE provider = ? AND model = ? AND bytes > 0 ORDER BY number DESC LIMIT 200"""
-_FINGERPRINTS = "SELECT fingerprint FROM attempt WHERE provider = ?"
-_LIVE_FINGERPRINTS = f"{_FINGERPRINTS} AND live"
-_FILES = "SELECT file FROM placing WHERE plan = ? AND provider = ?"
 
 
 def _secret(request: object) -> str | None:
@@ -114,7 +66,7 @@ def _random_id() -> str:
     return uuid4().hex
 
 
-class Ledger:
+class Ledger(Asking):
     """An open ledger. Safe to share between threads; every write is one transaction, on the disk when it returns.
 
     A write that fails raises `LedgerError`, and so does every write after it: what may have been bought and could not
@@ -171,16 +123,6 @@ class Ledger:
         with self._file.transaction():
             self._file.write("UPDATE run SET ended_at = ? WHERE id = ?", (self._now(), run))
 
-    def owner(self, plan: str, provider: str) -> Run | None:
-        """The newest run of this plan and provider, unless it has ended."""
-        found = self._file.read(
-            "SELECT id, plan, provider, plan_path, pid, host, started_at, ended_at FROM run"
-            " WHERE plan = ? AND provider = ? ORDER BY number DESC LIMIT 1",
-            plan,
-            provider,
-        )
-        return Run(*found[0]) if found and found[0]["ended_at"] is None else None
-
     # ── ordering ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def order(
@@ -213,9 +155,9 @@ class Ledger:
             if (live := self.live(provider, job["fingerprint"])) is not None:
                 raise AlreadyLive(live)
             if budget is not None:
-                _check_ceiling(clip, reserved, budget, "the budget", self._counted(_COUNTED_BY_PLAN, plan, provider))
+                _check_ceiling(clip, reserved, budget, "the budget", self._counted(COUNTED_BY_PLAN, plan, provider))
             if run_ceiling is not None:
-                _check_ceiling(clip, reserved, run_ceiling, "--max-cost", self._counted(_COUNTED_BY_RUN, run))
+                _check_ceiling(clip, reserved, run_ceiling, "--max-cost", self._counted(COUNTED_BY_RUN, run))
             version, file = names.following(self._file, plan, provider, clip, job["stem"])
             attempt = Attempt(
                 id=self._new_id(),
@@ -254,11 +196,6 @@ class Ledger:
                 self._file.write("UPDATE attempt SET answer = ? WHERE id = ?", (kept, attempt_id))
 
         self._file.record(write)
-
-    def answer(self, attempt_id: str) -> str | None:
-        """What `record_answer` kept."""
-        found = self._file.read("SELECT answer FROM attempt WHERE id = ?", attempt_id)
-        return found[0]["answer"] if found else None
 
     # ── moving ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -342,128 +279,6 @@ class Ledger:
         if (owner := self.task_owner(attempt.provider, task_id)) is not None:
             raise TaskTaken(task_id, owner)
 
-    # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def attempt(self, attempt_id: str) -> Attempt:
-        """The attempt with this id. Raises `LedgerError` when there is none."""
-        found = self._attempts("WHERE id = ?", attempt_id)
-        if not found:
-            raise LedgerError(f"the ledger {self._file.path} has no attempt {attempt_id}")
-        return found[0]
-
-    def attempts(self, plan: str | None = None, provider: str | None = None, live: bool | None = None) -> list[Attempt]:
-        """All attempts, or those of a plan, of a provider, or (not) live, in the order in which they were made."""
-        return self._attempts(
-            "WHERE plan = coalesce(?, plan) AND provider = coalesce(?, provider) AND live = coalesce(?, live)"
-            " ORDER BY number",
-            plan,
-            provider,
-            live,
-        )
-
-    def live(self, provider: str, fingerprint: str) -> Attempt | None:
-        """The live attempt for this fingerprint, whatever plan ordered it."""
-        found = self._attempts("WHERE provider = ? AND fingerprint = ? AND live", provider, fingerprint)
-        return found[0] if found else None
-
-    def newest(self, plan: str, provider: str, clip: str) -> Attempt | None:
-        """The last attempt that this plan made for this clip id, in whatever state."""
-        found = self._attempts(
-            "WHERE plan = ? AND provider = ? AND clip = ? ORDER BY number DESC LIMIT 1", plan, provider, clip
-        )
-        return found[0] if found else None
-
-    def task_owner(self, provider: str, task_id: str) -> Attempt | None:
-        """The attempt that a task belongs to, whatever plan ordered it."""
-        found = self._attempts("WHERE provider = ? AND task_id = ?", provider, task_id)
-        return found[0] if found else None
-
-    def task_ids(self, provider: str) -> frozenset[str]:
-        """Every task id that belongs to an attempt on this provider."""
-        found = self._file.read("SELECT task_id FROM attempt WHERE provider = ? AND task_id IS NOT NULL", provider)
-        return frozenset(row[0] for row in found)
-
-    def taskless(self, provider: str, model: str) -> list[Attempt]:
-        """The attempts that may have been bought and have no task id: in doubt, or settled while they were."""
-        return self._attempts(
-            "WHERE provider = ? AND model = ? AND task_id IS NULL"
-            " AND state IN ('sending', 'unknown', 'abandoned', 'superseded') ORDER BY number",
-            provider,
-            model,
-        )
-
-    def orphaned_sending(self, plan: str, provider: str, run: str) -> list[Attempt]:
-        """What earlier runs of this plan and provider left in `sending` when they died. For the holder of the lock."""
-        return self._attempts(
-            "WHERE plan = ? AND provider = ? AND run <> ? AND live AND state = 'sending' ORDER BY number",
-            plan,
-            provider,
-            run,
-        )
-
-    def history(self, attempt_id: str) -> list[Step]:
-        """Every state an attempt ever went to, with who, when and why, oldest first."""
-        found = self._file.read("SELECT * FROM history WHERE attempt = ? ORDER BY number", attempt_id)
-        try:
-            return [
-                Step(row["before"] and State(row["before"]), State(row["after"]), row["at"], row["by"], row["why"])
-                for row in found
-            ]
-        except ValueError as error:
-            raise ledgerfile.damaged(self._file.path, f"history of attempt {attempt_id}: {error}") from error
-
-    def spent(self, plan: str, provider: str) -> tuple[Money, ...]:
-        """What this plan has spent and reserved on this provider, per currency: billed where known, else reserved.
-
-        What costs nothing is left out, and so is what has no known price: see `unpriced`.
-        """
-        sums: dict[str, Money] = {}
-        for money, count in self._counted(_COUNTED_BY_PLAN, plan, provider):
-            if money is not None and money.amount:
-                sum_ = sums.get(money.currency, Money(Decimal(0), money.currency))
-                sums[money.currency] = Money(
-                    sum_.amount + money.amount * count, money.currency, exact=sum_.exact and money.exact
-                )
-        return tuple(sums[currency] for currency in sorted(sums))
-
-    def unpriced(self, plan: str, provider: str) -> int:
-        """How many attempts count as spent without a known price."""
-        return sum(count for money, count in self._counted(_COUNTED_BY_PLAN, plan, provider) if money is None)
-
-    def durations(self, provider: str, model: str) -> list[float]:
-        """Seconds from accepted to ready of the last 200 clips of a model, oldest first, to plan polls by."""
-        seconds = [
-            (datetime.fromisoformat(row["ready"]) - datetime.fromisoformat(row["accepted"])).total_seconds()
-            for row in reversed(self._file.read(_DURATIONS, provider, model))
-        ]
-        return [each for each in seconds if each >= 0]  # the wall clock can have been put back
-
-    def moments(self, provider: str) -> dict[tuple[str, State], str]:
-        """When the attempts at a provider were first accepted and ready, by attempt id and state."""
-        found = self._file.read(_MOMENTS, provider)
-        return {(row["attempt"], State(row["after"])): row["at"] for row in found}
-
-    def weights(self, provider: str, model: str, resolution: str) -> list[float]:
-        """Bytes per second of the last 200 clips of a model, those of one billed resolution."""
-        found = self._file.read(_WEIGHTS, provider, model)
-        told = [(row["bytes"], json.loads(row["job"])) for row in found]
-        return [
-            weight / job["length"]
-            for weight, job in told
-            if job.get("billed_resolution") == resolution and job.get("length")
-        ]
-
-    def fingerprints(self, provider: str, *, live: bool) -> set[str]:
-        """The fingerprints of every attempt at a provider, or only of the live ones."""
-        return {row[0] for row in self._file.read(_LIVE_FINGERPRINTS if live else _FINGERPRINTS, provider)}
-
-    def files(self, plan: str, provider: str) -> set[str]:
-        """Every file name that was ever given to a clip of this plan, relative to the run folder."""
-        return {row[0] for row in self._file.read(_FILES, plan, provider)}
-
-    def _counted(self, sql: str, *parameters: object) -> list[tuple[Money | None, int]]:
-        return [(rows.as_money(row[0]), row[1]) for row in self._file.read(sql, *parameters)]
-
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def link(self, *, plan: str, provider: str, clip: str, stem: str, attempt_id: str) -> Placing:
@@ -475,28 +290,12 @@ class Ledger:
                 names.give(self._file, placing, stem)
             return placing
 
-    def placing(self, plan: str, provider: str, clip: str, attempt_id: str) -> str | None:
-        """The file (relative to the run folder) under which this plan knows that attempt's clip, if it does."""
-        placing = names.find(self._file, plan, provider, clip, attempt_id)
-        return placing.file if placing else None
-
-    def placings(self, attempt_id: str) -> list[Placing]:
-        """Every name that an attempt's clip has, under whichever plan."""
-        return names.of(self._file, attempt_id)
-
     def next_file(self, attempt_id: str) -> str:
         """The next free name for an attempt's clip, to `move` it to when a stranger's file lies under its own."""
         attempt = self.attempt(attempt_id)
         return names.following(self._file, attempt.plan, attempt.provider, attempt.clip, attempt.job["stem"])[1]
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _attempts(self, where: str, *parameters: object) -> list[Attempt]:
-        found = self._file.read(f"SELECT {rows.COLUMNS} FROM attempt {where}", *parameters)  # noqa: S608 - ours, above
-        try:
-            return [rows.as_attempt(row) for row in found]
-        except ValueError as error:
-            raise ledgerfile.damaged(self._file.path, error) from error
 
     def _note(self, attempt: Attempt, before: State | None, by: str, why: str) -> None:
         self._file.write(
