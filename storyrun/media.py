@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from av import VideoFrame
-    from av.container import InputContainer
+    from av.container import InputContainer, OutputContainer
     from av.video.stream import VideoStream
 
 SAMPLE_RATE = 48000
@@ -236,13 +236,9 @@ class Film:
         context = self._video.codec_context
         context.color_primaries = context.color_trc = context.colorspace = 1
         context.color_range = 1
-        self._audio = self._file.add_stream("aac", SAMPLE_RATE, layout="stereo") if sound else None
-        if self._audio is not None:
-            self._audio.bit_rate = 128_000
-            self._audio.codec_context.flags |= av.codec.context.Flags.bitexact
+        self._sound = Sound(self._file, 128_000) if sound else None
         self._rate = rate
         self._frames = 0
-        self._samples = 0
 
     def __enter__(self) -> Film:
         return self
@@ -252,9 +248,9 @@ class Film:
     ) -> None:
         try:
             if error is None:
-                for stream in (self._video, self._audio):
-                    if stream is not None:
-                        self._file.mux(stream.encode(None))
+                self._file.mux(self._video.encode(None))
+                if self._sound is not None:
+                    self._sound.end()
         finally:
             self._file.close()
 
@@ -268,14 +264,36 @@ class Film:
 
     def add_sound(self, samples: bytes) -> None:
         """More sound: 16 bits, left and right in turn. Must not come more than seconds after its frames."""
+        if self._sound is not None and samples:
+            self._sound.add(samples)
+
+
+class Sound:
+    """The sound of an MP4 while it is written: AAC, stereo, `SAMPLE_RATE`, the same to the byte for the same input."""
+
+    def __init__(self, file: OutputContainer, bits: int) -> None:
+        """`bits` a second."""
         import av
 
-        if self._audio is None or not samples:
-            return
-        frame = av.AudioFrame("s16", "stereo", len(samples) // 4)
+        self._file = file
+        self._stream = file.add_stream("aac", SAMPLE_RATE, layout="stereo")
+        self._stream.bit_rate = bits
+        self._stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        self.samples = 0
+        """Samples so far."""
+
+    def add(self, data: bytes) -> None:
+        """More of it: 16 bits, left and right in turn."""
+        import av
+
+        frame = av.AudioFrame("s16", "stereo", len(data) // 4)
         frame.sample_rate = SAMPLE_RATE
-        frame.planes[0].update(samples)
-        frame.pts = self._samples
+        frame.planes[0].update(data)
+        frame.pts = self.samples
         frame.time_base = Fraction(1, SAMPLE_RATE)
-        self._samples += frame.samples
-        self._file.mux(self._audio.encode(frame))
+        self.samples += frame.samples
+        self._file.mux(self._stream.encode(frame))
+
+    def end(self) -> None:
+        """What the encoder still holds."""
+        self._file.mux(self._stream.encode(None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from storyrun.media import SAMPLE_RATE
+from storyrun.media import SAMPLE_RATE, Sound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,16 +65,12 @@ class Reel:
             context.color_range = 1
             context.flags |= av.codec.context.Flags.bitexact
         self._video.time_base = 1 / rate
-        self._audio = self._file.add_stream("aac", SAMPLE_RATE, layout="stereo") if sound else None
-        if self._audio is not None:
-            self._audio.bit_rate = SOUND_BITS
-            self._audio.codec_context.flags |= av.codec.context.Flags.bitexact
+        self._sound = Sound(self._file, SOUND_BITS) if sound else None
         self._text = self._file.add_mux_stream("mov_text") if text else None
         if self._text is not None:
             self._text.time_base = Fraction(1, 1000)
         self.frames = 0
         """Frames written so far."""
-        self._samples = 0
 
     def __enter__(self) -> Reel:
         return self
@@ -84,16 +80,17 @@ class Reel:
     ) -> None:
         try:
             if error is None:
-                for stream in (None if self._copies else self._video, self._audio):
-                    if stream is not None:
-                        self._file.mux(stream.encode(None))
+                if not self._copies:
+                    self._file.mux(self._video.encode(None))
+                if self._sound is not None:
+                    self._sound.end()
         finally:
             self._file.close()
 
     @property
     def samples(self) -> int:
         """Samples of sound that are still wanting for the frames so far."""
-        return round(self.frames / self._rate * SAMPLE_RATE) - self._samples if self._audio is not None else 0
+        return round(self.frames / self._rate * SAMPLE_RATE) - self._sound.samples if self._sound is not None else 0
 
     def add_packet(self, packet: Packet[VideoStream], shown: int, decoded: int) -> None:
         """A frame as it was delivered: which frame of the film it is, and which one it counts as when it is decoded."""
@@ -113,17 +110,8 @@ class Reel:
 
     def add_sound(self, data: bytes) -> None:
         """More sound: 16 bits, left and right in turn."""
-        import av
-
-        if self._audio is None or not data:
-            return
-        frame = av.AudioFrame("s16", "stereo", len(data) // 4)
-        frame.sample_rate = SAMPLE_RATE
-        frame.planes[0].update(data)
-        frame.pts = self._samples
-        frame.time_base = Fraction(1, SAMPLE_RATE)
-        self._samples += frame.samples
-        self._file.mux(self._audio.encode(frame))
+        if self._sound is not None and data:
+            self._sound.add(data)
 
     def add_text(self, cue: Cue) -> None:
         """A subtitle that players can switch on: 3GPP TS 26.245, 5.17: the length in 16 bits, then UTF-8."""
