@@ -15,7 +15,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from storyrun import nearest, validation, yamlfile
+from storyrun import validation, yamlfile
 from storyrun.record import record
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def check(picks: Picks, document: Document, jobs: Sequence[Job]) -> Iterator[Pro
         where = ("picks", clip)
         if clip not in known:
             sentence = f"there is no clip `{clip}` to pick"
-            yield document.problem(where, "SR280", sentence, _hint(clip, known), key=True)
+            yield document.problem(where, "SR280", sentence, _hint(clip, known, picks), key=True)
         elif take > known[clip]:
             there = "one take" if known[clip] == 1 else f"{known[clip]} takes"
             sentence = f"take `{take}` of {clip} is picked, and there {'is' if known[clip] == 1 else 'are'} {there}"
@@ -103,7 +103,7 @@ def check(picks: Picks, document: Document, jobs: Sequence[Job]) -> Iterator[Pro
     for clip in picks.takes:
         if clip not in known:
             sentence = f"there is no clip `{clip}` to have more takes of"
-            yield document.problem(("takes", clip), "SR281", sentence, _hint(clip, known), key=True)
+            yield document.problem(("takes", clip), "SR281", sentence, _hint(clip, known, picks), key=True)
 
 
 def written(picks: Picks, order: Iterable[str]) -> bytes:
@@ -123,8 +123,14 @@ def _numbers(data: Mapping[str, Any], name: str) -> dict[str, int]:
     return {clip: int(take) for clip, take in entries.items()} if isinstance(entries, dict) else {}
 
 
-def _hint(clip: str, known: Iterable[str]) -> str:
-    return nearest.hint(clip, list(known)) or "remove this line"
+def _hint(clip: str, known: Iterable[str], picks: Picks) -> str:
+    """What to do. A clip that merely has a similar name is no suggestion: who follows it orders more of that one."""
+    from difflib import get_close_matches
+
+    free = [each for each in known if each not in picks.chosen and each not in picks.takes]
+    near = get_close_matches(clip, free, n=1, cutoff=0.85)
+    renamed = f"did you mean `{near[0]}`? " if near else ""
+    return f"{renamed}if it was renamed, write its new id here; `storyrun pick PLAN --undo` drops what leads nowhere"
 
 
 def _key(clip: str) -> str:

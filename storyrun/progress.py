@@ -26,7 +26,7 @@ MAKING = ("rendering", "fetching", "sending")
 TROUBLE = ("failed", "unknown", "open")
 NAMES_SHOWN = 3
 NAME_WIDTH = 36
-SENTENCE_WIDTH = 200
+SENTENCE_WIDTH = 500
 WIDTH = 80
 """Columns of the bars where the terminal does not say."""
 LINE_GAP = 1.0

@@ -50,7 +50,7 @@ def spot(tmp_path, monkeypatch, capsys):
 
 
 def films(folder="outputs/spot/animatic/films"):
-    return sorted(path.name for path in Path(folder).glob("*"))
+    return sorted(path.name for path in Path(folder).glob("[!.]*"))
 
 
 def test_a_preview_is_put_together_and_assembling_it_again_gives_the_same_films(spot):
@@ -172,3 +172,20 @@ def test_assembling_changes_neither_clips_nor_ledger(spot):
     assert before == [(path, path.read_bytes()) for path in kept]
     with Ledger.open(Path("outputs/ledger.sqlite"), None) as ledger:  # type: ignore[arg-type]
         assert ledger.attempts("spot") == rows
+
+
+def test_a_film_that_would_be_the_same_is_not_made_again(spot):
+    assert spot("preview", "spot.yaml", "-q")[0] == 0
+    path = Path("outputs/spot/animatic/films/spot_wide.mp4")
+    first = (path.stat().st_ino, path.read_bytes())
+    assert spot("assemble", "spot.yaml")[0] == 0
+    assert (path.stat().st_ino, path.read_bytes()) == first, "it was written anew"
+    spot("assemble", "spot.yaml", cut="cut: {transition: fade}")
+    assert path.read_bytes() != first[1], "another cut is another film"
+    faded = path.read_bytes()
+    path.write_bytes(b"spoilt")
+    assert spot("assemble", "spot.yaml", cut="cut: {transition: fade}")[0] == 0
+    assert path.read_bytes() == faded, "what is not the file that was made is made again"
+    Path("outputs/spot/animatic/films/.made.json").write_text("[]", encoding="utf-8")
+    assert spot("assemble", "spot.yaml", cut="cut: {transition: fade}")[0] == 0
+    assert path.read_bytes() == faded

@@ -273,6 +273,24 @@ scenes:
         assert files == [stage.place.resolve() / f"clips/c{n}_v001.mp4" for n in (1, 2, 1, 2)]
         assert all(file.is_file() for file in files)
 
+    def test_media_that_are_not_made_yet_and_not_where_the_timeline_says_are_told(self, tmp_path):
+        """A timeline that was saved beside the plan: seen from there its clips are nowhere."""
+        made = Project(tmp_path, self.PLAN)
+        made.draw()
+        assert made.export("--format", "otio").code == 0
+        there = tmp_path / "outputs/spot/animatic/exports/spot.otio"
+        (tmp_path / "cut.otio").write_bytes(there.read_bytes())
+        words = ("export", str(made.plan), "--provider", "toapis", "--conform")
+        moved = typed(*words, str(tmp_path / "cut.otio"), "--json")
+        assert moved.code == 1
+        assert json.loads(moved.out)["lost"] == ["../clips/c1_v001.mp4", "../clips/c2_v001.mp4"]
+        assert "save the timeline in the folder that it was exported to" in moved.said
+        kept = typed(*words, str(there), "--json")
+        told = json.loads(kept.out)
+        assert (kept.code, told["lost"]) == (1, [])
+        urls = {each.media_reference.target_url for each in otio.adapters.read_from_file(told["file"]).find_clips()}
+        assert all((Path(told["file"]).parent / unquote(url)).is_file() for url in urls)
+
     def test_the_file_that_was_read_is_written_over_only_when_told_so(self, tmp_path):
         made = Project(tmp_path, self.PLAN)
         made.draw()

@@ -241,3 +241,30 @@ def test_what_a_retake_offers_instead_fits_when_it_is_typed(tmp_path, monkeypatc
         if count := re.search(r"-n (\d+)", says):
             ran = typed(*line, "-n", count[1], "--poll-interval", "5")
             assert ran.code == 0, ran.said
+
+
+def test_a_renamed_scene_stops_no_verb_that_only_looks_and_the_way_out_says_what_it_drops(plan):
+    assert typed("retake", "plan.yaml", "end").code == 0
+    typed("pick", "plan.yaml", "end#2")
+    plan.write_text(plan.read_text("utf-8").replace("id: end", "id: last"), encoding="utf-8")
+    for verb in ("status", "report"):
+        ran = typed(verb, "plan.yaml")
+        assert ran.code == 0, ran.said
+    refused = typed("run", "plan.yaml")
+    assert refused.code == 2
+    assert (
+        "if it was renamed, write its new id here; `storyrun pick PLAN --undo` drops what leads nowhere" in refused.said
+    )
+    ran = typed("pick", "plan.yaml", "--undo")
+    assert ran.code == 0
+    assert "end take 2 is no longer picked" in ran.said
+    assert "end 2 takes forgotten: the plan has no such clip; what was made stays" in ran.said
+    assert chosen(plan) == Picks({}, {})
+
+
+def test_a_similar_clip_that_has_choices_of_its_own_is_no_suggestion(plan):
+    path = picks.path_of(plan)
+    path.write_bytes(picks.written(Picks({"hook[city=Tokyo]": 2}, {"hook[city=Tokya]": 5}), []))
+    said = typed("check", "plan.yaml").said
+    assert "there is no clip `hook[city=Tokya]` to have more takes of" in said
+    assert "did you mean" not in said

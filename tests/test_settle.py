@@ -306,3 +306,34 @@ def test_of_two_that_are_unclear_one_must_be_named(cloud):
     assert f"{second.id} (unknown, ordered " in refused.said
     assert word(first.id, "--abandon").code == 0
     assert stage.states == ["abandoned", "unknown"]
+
+
+def test_a_clip_that_is_unclear_at_one_of_two_hosts_is_settled_by_its_id(tmp_path, monkeypatch, caplog):
+    """A sandbox that was started again on another port is another place; the word is wanted at one of them."""
+    with opening(tmp_path, monkeypatch, caplog) as cloud:
+        first = cloud("tokenhub")
+        assert first.run().code == 0
+        second = cloud("tokenhub", faults={"drop-answer": "1x"})
+        assert second.run().code == 4
+        ran = typed("settle", str(second.plan), "c1", "--not-created")
+        assert ran.code == 0, ran.said
+        assert "c1: was unclear, is now not ordered next storyrun" in ran.said
+        assert second.run().code == 0
+
+
+def test_a_clip_that_is_unclear_at_two_hosts_is_settled_at_that_of_today_or_by_its_attempt(
+    tmp_path, monkeypatch, caplog
+):
+    with opening(tmp_path, monkeypatch, caplog) as cloud:
+        first = cloud("tokenhub", faults={"drop-answer": "1x"})
+        assert first.run().code == 4
+        second = cloud("tokenhub", faults={"drop-answer": "1x"})
+        assert second.run().code == 4
+        ran = typed("settle", str(second.plan), "c1", "--not-created", "--json")
+        assert ran.code == 0, ran.said
+        states = {attempt.provider: str(attempt.state) for attempt in second.attempts}
+        assert states == {first.label: "unknown", second.label: "not_sent"}
+        monkeypatch.delenv("TOKENHUB_BASE_URL")
+        left = next(attempt for attempt in second.attempts if attempt.provider == first.label)
+        ran = typed("settle", str(second.plan), left.id, "--abandon")
+        assert ran.code == 0, ran.said

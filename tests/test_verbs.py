@@ -134,7 +134,7 @@ class TestSettle:
 
     def test_not_created_lets_the_next_run_order_it(self, project, unknown, capsys):
         assert main(["settle", "plan.yaml", "a", "--not-created", "--why", "looked in the console"]) == 0
-        assert "a: unknown is now not_sent" in capsys.readouterr().out
+        assert "a: was unclear, is now not ordered\nnext  storyrun plan.yaml" in capsys.readouterr().out
         with Ledger.open(Outputs(project / "outputs").ledger_path, SystemClock()) as ledger:
             last = ledger.history(unknown)[-1]
         assert last.why == "looked in the console"

@@ -142,6 +142,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error.format_message())
         return 2
     except click.ClickException as error:
+        if "--json" in words:
+            from storyrun.cli import printed
+
+            print(printed.as_json({"error": error.format_message(), "hint": "", "exit": 2, "problems": []}))
         print(f"storyrun: {error.format_message()}", file=sys.stderr)
         if isinstance(error, click.UsageError) and error.ctx is not None:
             print(f"  {error.ctx.command_path} --help says what there is", file=sys.stderr)

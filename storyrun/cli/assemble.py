@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,17 +112,25 @@ def assembled_films(
 ) -> Iterator[Assembled]:
     """Each film once it is written."""
     from storyrun.exports import cut
+    from storyrun.exports.cut import kept
     from storyrun.providers.animatic.fonts import Fonts
 
     font = surroundings.environment().get("STORYRUN_FONT")
     fonts = Fonts(Path(font) if font else None, lambda said: click.echo(f"warning: {said}", err=True))
-    for film in films:
+    comment = _comment(prepared)
+    for number, film in enumerate(films, start=1):
+        made_of = kept.key(film, manifest, comment, font or "")
+        if (same := kept.find(folder / cut.FILMS, film, made_of)) is not None:
+            yield cut.Assembled(**same)
+            continue
+        if sys.stderr.isatty():  # it may take longer than the clips did
+            click.echo(f"assembling {text.safe(film.stem)}.mp4, {number} of {len(films)}", err=True)
         try:
-            yield cut.assemble(
-                film, manifest, folder, card=_card(prepared, fonts), fonts=fonts, comment=_comment(prepared)
-            )
+            made = cut.assemble(film, manifest, folder, card=_card(prepared, fonts), fonts=fonts, comment=comment)
         except FetchFailed as error:
             raise LedgerError(f"{film.stem}.mp4: {error.sentence}") from error
+        kept.keep(folder / cut.FILMS, film, made_of, made)
+        yield made
     report.after_films(manifest, folder, str(prepared.path), planning.repeated(prepared.out))
 
 

@@ -65,6 +65,11 @@ def conform(prepared: Prepared, manifest: Mapping[str, Any], folder: Path, sourc
     notes = []
     if made.waiting:
         notes.append(f"not made yet, their old media stay: {text.fold(made.waiting, 80)}")
+    if made.lost:
+        notes.append(
+            f"old media that are not where {source.name} says, seen from its folder: {text.fold(made.lost, 80)}; "
+            "save the timeline in the folder that it was exported to, and conform that"
+        )
     if made.unknown:
         notes.append(f"none of this plan, left alone: {text.fold(made.unknown, 80)}")
     notes += [f"{each}: trim it, or hold its last frame" for each in made.uncovered]
@@ -74,6 +79,7 @@ def conform(prepared: Prepared, manifest: Mapping[str, Any], folder: Path, sourc
         "missing": list(made.waiting),
         "unknown": list(made.unknown),
         "uncovered": list(made.uncovered),
+        "lost": list(made.lost),
     }
     return Told([text.safe(near(target))], notes, data, made.whole)
 

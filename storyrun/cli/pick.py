@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 @click.command("pick")
 @plan_argument
 @click.argument("clips", metavar="[CLIP]...", nargs=-1)
-@click.option("--undo", is_flag=True, help="Take the pick of these clips back; without CLIP all that lead nowhere.")
+@click.option(
+    "--undo",
+    is_flag=True,
+    help="Take the pick of these clips back; without CLIP drop all picks and takes of clips that the plan lacks.",
+)
 @plan_options
 @json_option
 def command(plan_file: str, clips: tuple[str, ...], undo: bool, as_json: bool, **choice: Any) -> int:
@@ -45,6 +49,10 @@ def command(plan_file: str, clips: tuple[str, ...], undo: bool, as_json: bool, *
     if as_json:
         click.echo(json.dumps({"file": str(picks.path_of(path)), "picks": dict(new.chosen), "takes": dict(new.takes)}))
         return 0
+    for clip in [*(old.chosen.keys() - new.chosen.keys())] if undo else ():
+        click.echo(f"{safe(clip)}  take {old.chosen[clip]} is no longer picked")
+    for clip in sorted(old.takes.keys() - new.takes.keys()):
+        click.echo(f"{safe(clip)}  {old.takes[clip]} takes forgotten: the plan has no such clip; what was made stays")
     takes = takes_of(prepared.plan.jobs)
     for clip, take in new.chosen.items():
         if clip in takes:

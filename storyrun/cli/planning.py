@@ -139,14 +139,18 @@ def prepare(
     first: int | None = None,
     out: str | None = None,
     chosen: Picks | None = None,
+    any_picks: bool = False,
 ) -> Prepared:
-    """A plan ready to be run, quoted or shown. `chosen`: see `planned`.
+    """A plan ready to be run, quoted or shown. `chosen`: see `planned`. `any_picks`: picks that lead nowhere are no
+    reason to refuse, for verbs that only look.
 
     Raises `PlanError` with every problem, `UsageError` for a bad choice.
     """
     path = Path(plan_file)
     plan, problems, name = planned(path, provider, model, surroundings.environment(), chosen)
     errors = [problem for problem in problems if problem.severity == "error"]
+    if any_picks:
+        errors = [problem for problem in errors if problem.code not in picks.CODES]
     if errors or plan is None:
         raise PlanError(problems)
     return Prepared(

@@ -155,7 +155,7 @@ def _plans(
         if name is None or attempt.provider.partition("@")[0] == name:
             newest[attempt.plan, attempt.provider] = attempt
     if path.is_file():
-        first = planning.prepare(os.fspath(path), **choice)
+        first = planning.prepare(os.fspath(path), **choice, any_picks=True)
         labels = dict.fromkeys(label for _, label in newest) or {first.label: None}
         return [_prepared(path, label, first, choice) for label in labels]
     if not newest:
@@ -166,7 +166,9 @@ def _plans(
         there = Path(os.path.normpath(outputs.root / attempt.plan_path)) if attempt.plan_path else Path(f"{stem}.yaml")
         if there.is_file() and label.partition("@")[0] in PROVIDERS:
             with_label = {**choice, "provider": label.partition("@")[0]}
-            found.append(_prepared(there, label, planning.prepare(os.fspath(there), **with_label), choice))
+            found.append(
+                _prepared(there, label, planning.prepare(os.fspath(there), **with_label, any_picks=True), choice)
+            )
         else:
             found.append(planning.without_plan(there, label, outputs.root, choice["out"]))
     return found
@@ -189,7 +191,7 @@ def _prepared(path: Path, label: str, first: Prepared, choice: Mapping[str, Any]
     name = label.partition("@")[0]
     if label == first.label or name not in PROVIDERS:
         return first if label == first.label else replace(first, label=label)
-    again = planning.prepare(os.fspath(path), **{**choice, "provider": name})
+    again = planning.prepare(os.fspath(path), **{**choice, "provider": name}, any_picks=True)
     return again if again.label == label else replace(again, label=label)
 
 

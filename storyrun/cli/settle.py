@@ -26,6 +26,24 @@ if TYPE_CHECKING:
 SHOWN = 200
 """Characters of a prompt that are shown when two differ."""
 
+WORDS = {
+    State.SENDING: "unclear",
+    State.UNKNOWN: "unclear",
+    State.ACCEPTED: "open",
+    State.READY: "open",
+    State.DONE: "done",
+    State.EXPIRED: "expired",
+    State.ABANDONED: "given up",
+    State.FAILED: "failed",
+    State.REJECTED: "refused",
+    State.NOT_SENT: "not ordered",
+    State.SUPERSEDED: "to be ordered again",
+}
+"""What people read for a state."""
+
+NEXT: dict[State, tuple[str, ...]] = {State.ACCEPTED: ("fetch",), State.NOT_SENT: (), State.SUPERSEDED: ()}
+"""The verb that goes on from a state; none is `run`."""
+
 BILLED_ONCE_MORE = "may have been bought: look in the provider's console first"
 
 
@@ -72,8 +90,15 @@ def command(plan_file: str, wanted: str, provider: str | None, out: str | None, 
             json.dumps({"clip": settled.clip, "attempt": settled.id, "state": settled.state, "was": attempt.state})
         )
     else:
-        click.echo(f"{safe(settled.clip)}: {attempt.state} is now {settled.state}")
+        click.echo(f"{safe(settled.clip)}: was {WORDS[attempt.state]}, is now {_now(settled)}")
+        if settled.state in NEXT:
+            words_of = (*NEXT[settled.state], plan_file, *(("--out", out) if out else ()))
+            click.echo(f"next  storyrun {' '.join(show.quoted(word) for word in words_of)}")
     return 0
+
+
+def _now(settled: Attempt) -> str:
+    return "as it is, and kept" if settled.state is State.DONE else WORDS[settled.state]
 
 
 def _found(ledger: Ledger, plan: str, wanted: str, provider: str | None, said: str) -> Attempt:
@@ -85,9 +110,18 @@ def _found(ledger: Ledger, plan: str, wanted: str, provider: str | None, said: s
     ]
     meant = [attempt for attempt in mine if wanted in (attempt.id, attempt.clip)]
     places = {attempt.provider for attempt in meant}
+    if len(places) > 1:  # of several places the one where a word is wanted; of several of those, today's
+        waits = {attempt.provider for attempt in meant if _waits_for(attempt, said)} or places
+        today = {
+            place for place in waits if providers.label(place.partition("@")[0], surroundings.environment()) == place
+        }
+        places = waits if len(waits) == 1 else today if len(today) == 1 else waits
+        meant = [attempt for attempt in meant if attempt.provider in places]
     if len(places) > 1:
+        ids = ", ".join(f"{attempt.id} ({attempt.provider})" for attempt in meant)
         raise UsageError(
-            f"{wanted} was ordered from {' and '.join(sorted(places))}", "add --provider; nothing was changed"
+            f"{wanted} was ordered at {' and '.join(sorted(places))}; nothing was changed",
+            f"name the one you mean instead of the clip: {ids}",
         )
     if not meant:
         hint = nearest.hint(wanted, dict.fromkeys(attempt.clip for attempt in mine))

@@ -28,7 +28,7 @@ def command(plan_file: str, as_json: bool, **choice: Any) -> int:
     from storyrun.folder import Outputs
     from storyrun.ledger import Ledger
 
-    prepared = planning.prepare(plan_file, **choice)
+    prepared = planning.prepare(plan_file, **choice, any_picks=True)
     outputs = Outputs(prepared.outputs)
     clock = SystemClock()
     ledger: Ledger | None = Ledger.peek(outputs.ledger_path, clock)
@@ -42,7 +42,7 @@ def command(plan_file: str, as_json: bool, **choice: Any) -> int:
             mine = prepared
             name = label.partition("@")[0]
             if label != prepared.label and name in PROVIDERS:
-                mine = planning.prepare(plan_file, **{**choice, "provider": name})
+                mine = planning.prepare(plan_file, **{**choice, "provider": name}, any_picks=True)
             views.append(
                 manifest.build(
                     plan=mine.plan,

@@ -17,7 +17,7 @@ from storyrun.errors import UsageError
 from storyrun.exports import otio
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from storyrun.exports.layout import Clip
 
@@ -39,6 +39,8 @@ class Conformed:
     waiting: tuple[str, ...]
     unknown: tuple[str, ...]
     uncovered: tuple[str, ...]
+    lost: tuple[str, ...]
+    """Addresses of old media that stay and are not where the timeline says."""
 
     @property
     def whole(self) -> bool:
@@ -66,24 +68,30 @@ def conform(
     timeline = _read(source)
     url = otio.relative_to(target.parent)
     switched, waiting, unknown, uncovered = 0, [], [], []
+    lost: list[str] = []
     for clip in timeline.find_clips():
         group = _group(clip, groups, stems)
         if group is None:
-            _rebased(clip, source.parent, target.parent)
+            lost += _rebased(clip, source.parent, target.parent, ours=False)
             if "sound" not in _ours(clip):
                 unknown.append(_called(clip))
             continue
         takes = groups[group]
         take = _take(clip, takes, shown[group])
         if take["file"] is None or take["media"] is None:
-            _rebased(clip, source.parent, target.parent)
+            lost += _rebased(clip, source.parent, target.parent, ours=True)
             waiting.append(take["id"])
             continue
         uncovered += _switch(clip, takes, take, run_folder, url)
         switched += 1
     text: str = opentimelineio.adapters.write_to_string(timeline, "otio_json")
     return Conformed(
-        text.encode(), switched, tuple(dict.fromkeys(waiting)), tuple(dict.fromkeys(unknown)), tuple(uncovered)
+        text.encode(),
+        switched,
+        tuple(dict.fromkeys(waiting)),
+        tuple(dict.fromkeys(unknown)),
+        tuple(uncovered),
+        tuple(dict.fromkeys(lost)),
     )
 
 
@@ -172,16 +180,20 @@ def _switch(clip: Any, takes: Sequence[Clip], take: Clip, run_folder: Path, url:
     return []
 
 
-def _rebased(clip: Any, old: Path, new: Path) -> None:
-    """Media that are left alone are still found when the timeline moves to another folder."""
-    if old.resolve() == new.resolve():
-        return
+def _rebased(clip: Any, old: Path, new: Path, *, ours: bool) -> Iterator[str]:
+    """Media that are left alone lead to the same place when the timeline moves to another folder.
+
+    Yields those that are not there: the timeline was saved elsewhere than where it was written. Of those the address of
+    what is not `ours` stays as it is.
+    """
     for reference in clip.media_references().values():
         address = getattr(reference, "target_url", "")
         if not address or urlsplit(address).scheme or address.startswith("/"):
             continue
         there = old / unquote(address)
-        if there.exists():
+        if not there.exists():
+            yield unquote(address)
+        if old.resolve() != new.resolve() and (ours or there.exists()):
             reference.target_url = otio.relative_to(new)(there)
 
 
