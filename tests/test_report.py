@@ -364,3 +364,25 @@ def test_even_a_bug_in_the_page_costs_no_result(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "write", broken)
     pages.drawn(tmp_path)
     assert "warning: report.html could not be made: KeyError: 'a bug'" in capsys.readouterr().err
+
+
+def test_the_page_says_of_a_film_what_is_not_in_it_as_ordered(tmp_path):
+    films = tmp_path / "films"
+    films.mkdir()
+    for stem in ("tall", "wide", "other"):
+        (films / f"{stem}.mp4").write_bytes(b"")
+    noted = {
+        "wide": {"unsigned": ["c1", "c2"], "missing": [], "notes": []},
+        "tall": {"unsigned": [], "missing": ["<b>c3</b>"], "notes": ["c1 is 1 s of 2: its last frame is held"]},
+        "gone": {"unsigned": [], "missing": [], "notes": []},
+    }
+    (films / ".made.json").write_text(json.dumps(noted), encoding="utf-8")
+    found = report.films_in(tmp_path)
+    assert list(found) == ["films/wide.mp4", "films/tall.mp4", "films/other.mp4"], "in the order of the plan"
+    view = pages.manifest([pages.clip(0)])
+    text = report.page(view, {}, standing=pages.standing(view), films=found)
+    assert "content credentials of 2 clips are not in it; the clips keep theirs" in text
+    assert "missing: &lt;b&gt;c3&lt;/b&gt;" in text
+    assert "c1 is 1 s of 2: its last frame is held" in text
+    (films / ".made.json").write_text("[1]", encoding="utf-8")
+    assert list(report.films_in(tmp_path).values()) == [(), (), ()]

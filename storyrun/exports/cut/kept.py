@@ -61,6 +61,21 @@ def keep(films: Path, film: Film, made_of: str, made: Any) -> None:
     folder.write_atomically(films / NOTED, json.dumps(everything, indent=1).encode("ascii", "backslashreplace"))
 
 
+def told(films: Path) -> dict[str, tuple[str, ...]]:
+    """What a person should know of each film, by its stem, in the order of the plan: what is not in it as ordered."""
+    found = {}
+    for stem, noted in _noted(films).items():
+        try:
+            unsigned = len(noted["unsigned"])
+            clips = "1 clip are" if unsigned == 1 else f"{unsigned} clips are"
+            signed = [f"content credentials of {clips} not in it; the clips keep theirs"] if unsigned else []
+            missing = [f"missing: {', '.join(noted['missing'])}"] if noted["missing"] else []
+            found[stem] = (*missing, *noted["notes"], *signed)
+        except (KeyError, TypeError):
+            found[stem] = ()
+    return found
+
+
 def _noted(films: Path) -> dict[str, Any]:
     try:
         found = json.loads((films / NOTED).read_bytes())

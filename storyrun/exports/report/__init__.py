@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from storyrun import folder
@@ -79,9 +80,15 @@ def write(
     return target
 
 
-def films_in(run_folder: Path) -> list[str]:
-    """The films of a run, as seen from its folder."""
-    return [f"films/{path.name}" for path in sorted((run_folder / "films").glob("[!.]*.mp4"))]
+def films_in(run_folder: Path) -> dict[str, tuple[str, ...]]:
+    """The films of a run, as seen from its folder, in the order of the plan, and what is to be said of each."""
+    from storyrun.exports.cut import kept
+
+    folder_of = run_folder / "films"
+    told = kept.told(folder_of)
+    there = [path.stem for path in sorted(folder_of.glob("[!.]*.mp4"))]
+    stems = [stem for stem in told if stem in there] + [stem for stem in there if stem not in told]
+    return {f"films/{stem}.mp4": told.get(stem, ()) for stem in stems}
 
 
 def page(
@@ -92,10 +99,11 @@ def page(
     next_lines: Sequence[tuple[str, str]] = (),
     zone: tzinfo = UTC,
     shown: frozenset[str] | None = None,
-    films: Sequence[str] = (),
+    films: Mapping[str, Sequence[str]] = MappingProxyType({}),
     live: Live | None = None,
 ) -> str:
-    """The page as text. `posters`: video file to picture, both relative to the page, as are the `films`.
+    """The page as text. `posters`: video file to picture, both relative to the page, as are the `films` (see
+    `films_in`).
 
     `live` makes it the page of a server: it follows the run, and takes are picked on it.
     """

@@ -173,10 +173,11 @@ def build(
     }
 
 
-def films(files: Sequence[str], posters: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """(name, URL, URL of its picture or "") of each film."""
+def films(files: Mapping[str, Sequence[str]], posters: Mapping[str, str]) -> list[tuple[str, str, str, Sequence[str]]]:
+    """(name, URL, URL of its picture or "", what is to be said) of each film."""
     return [
-        (file.removeprefix("films/").removesuffix(".mp4"), quote(file), quote(posters.get(file, ""))) for file in files
+        (file.removeprefix("films/").removesuffix(".mp4"), quote(file), quote(posters.get(file, "")), said)
+        for file, said in files.items()
     ]
 
 
