@@ -9,7 +9,6 @@ import click
 
 from storyrun.cli import planning, problems, surroundings
 from storyrun.cli.options import PROVIDERS
-from storyrun.cli.show.text import safe
 
 if TYPE_CHECKING:
     from storyrun.records import Plan, Problem
@@ -37,7 +36,7 @@ def command(
         click.echo(problems.render(found, form, colour=surroundings.colour(), meanings=_meanings(form)).rstrip("\n"))
     for name, plan, count in plans:
         if form == "text" and plan is not None and not count:
-            click.echo(f"{safe(name)}: {_extent(plan)}, no errors")
+            click.echo(f"{_shown(name)}: {_extent(plan)}, no errors")
     if errors:
         files = sum(bool(count) for _, _, count in plans)
         click.echo(
@@ -45,6 +44,15 @@ def command(
             err=True,
         )
     return 2 if errors else 0
+
+
+def _shown(name: str) -> str:
+    """A file's name with nothing in it that a terminal obeys. What shows everything else is loaded only if need be."""
+    if name.isprintable():
+        return name
+    from storyrun.cli.show.text import safe
+
+    return safe(name)
 
 
 def _meanings(form: problems.Format) -> dict[str, str] | None:
