@@ -206,6 +206,12 @@ class _Wording:
     def not_one_of(self, fault: Fault, where: Where, typed: Any) -> Iterator[Violation]:
         allowed = [str(value) for value in fault.validator_value]
         meant = nearest(str(typed), allowed)
+        others = fault.parent.validator_value if fault.parent and fault.parent.validator == "anyOf" else ()
+        allowed += [  # `clip_sound` takes a word or a gain
+            f"a number from {other['minimum']} to {other['maximum']}"
+            for other in others
+            if other.get("type") == "number" and {"minimum", "maximum"} <= other.keys()
+        ]
         sentence = f"{self.call(where)} must be {either(allowed)}, not {show(typed)}"
         yield Violation(where, False, "enum", "SR135", sentence, f"did you mean `{meant}`?" if meant else "")
 
