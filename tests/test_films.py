@@ -185,7 +185,7 @@ def test_what_a_template_renders_to_is_judged_with_its_variant(tmp_path):
     scenes: [{id: a, prompt: x}]
     """
     (told,) = problems_of(tmp_path, text)
-    assert "`clip_sound` must be on or off, not `loud` (mix=loud)" in told
+    assert "`clip_sound` must be on, off or a number from -60 to 12, not `loud` (mix=loud)" in told
 
 
 def test_nothing_is_said_of_films_where_a_scene_is_wrong(tmp_path):
